@@ -1,0 +1,1 @@
+"""The scheduled operations of an order management system."""

@@ -1,0 +1,131 @@
+"""The Redis broker, and its middleware in the order in which it runs."""
+
+import logging
+import signal
+import threading
+import time
+from types import FrameType
+from typing import Any
+
+import dramatiq
+import redis
+from dramatiq.brokers.redis import RedisBroker
+from dramatiq.middleware import CurrentMessage, Middleware, Retries, TimeLimit
+from periodiq import PeriodiqMiddleware
+from redis.backoff import ExponentialBackoff
+from redis.retry import Retry
+
+import settings
+
+logger = logging.getLogger(__name__)
+
+#: Dramatiq looks for a dead worker's messages in one of so many commands. At a thousand in a million, the
+#: default, a killed worker's message waited 813 s; at every command it waits for the heartbeat alone, 60 s.
+MAINTENANCE_CHANCE = 1_000_000
+
+#: How long a send waits for Redis to come back. An outage of a minute must not end the clock: platforms
+#: take minutes to start again what exits.
+OUTAGE_PATIENCE_SECONDS = 90
+OUTAGE_PAUSE_SECONDS = 0.5
+
+#: periodiq drops messages older than this. Whether a late message still matters is the ledger's decision.
+NEVER_SKIP_SECONDS = 10 * 365 * 24 * 60 * 60
+
+SOCKET_TIMEOUT_SECONDS = 5
+POOL_WAIT_SECONDS = 10
+
+#: Set when this process has been told to stop; long work looks at it between two batches.
+stopping = threading.Event()
+
+
+class Client(redis.Redis):
+    """A Redis client whose timeouts are connection errors, which is what Dramatiq knows how to survive."""
+
+    def execute_command(self, *args: Any, **options: Any) -> Any:
+        try:
+            return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+        except redis.TimeoutError as error:
+            raise redis.ConnectionError(f"Redis did not answer in time: {error}") from error
+        except redis.ConnectionError as error:
+            if "certificate verify failed" not in str(error).lower():
+                raise
+            raise redis.ConnectionError(
+                f"{error}; REDIS_TLS_VERIFY=false accepts a certificate that nobody has signed"
+            ) from error
+
+
+class Broker(RedisBroker):
+    """A Redis broker whose senders wait out an outage; consumers have Dramatiq's own patience."""
+
+    client: Client
+
+    def enqueue(self, message: dramatiq.Message, *, delay: int | None = None) -> dramatiq.Message:
+        deadline = time.monotonic() + OUTAGE_PATIENCE_SECONDS
+        waiting = False
+        while True:
+            try:
+                return super().enqueue(message, delay=delay)
+            except redis.ConnectionError as error:
+                if time.monotonic() > deadline or stopping.is_set():
+                    raise
+                if not waiting:
+                    logger.warning(
+                        "Redis does not answer, and %s waits for it: %s", message.actor_name, error
+                    )
+                waiting = True
+                stopping.wait(OUTAGE_PAUSE_SECONDS)
+
+
+class StopOnce(Middleware):
+    """SIGTERM reaches every process of a dyno, and Dramatiq's master forwards another to each worker, which
+    takes the second for "now" and dies with its work half done. Here only the first one counts."""
+
+    def after_process_boot(self, broker: dramatiq.Broker) -> None:  # noqa: ARG002
+        stop = signal.getsignal(signal.SIGTERM)
+
+        def stop_once(number: int, frame: FrameType | None) -> None:
+            if not stopping.is_set() and callable(stop):
+                stopping.set()
+                stop(number, frame)
+
+        signal.signal(signal.SIGTERM, stop_once)
+
+
+def make_client(configuration: settings.Settings) -> Client:
+    """A client with a bounded pool, timeouts on every socket, and TLS verified unless told otherwise."""
+    address = configuration.redis_url
+    url = address.get_secret_value() if address else "redis://redis-url-is-not-set.invalid"
+    tls = {} if configuration.redis_tls_verify or not url.startswith("rediss:") else {"ssl_cert_reqs": "none"}
+    pool = redis.BlockingConnectionPool.from_url(
+        url,
+        max_connections=configuration.redis_max_connections,
+        timeout=POOL_WAIT_SECONDS,
+        socket_timeout=SOCKET_TIMEOUT_SECONDS,
+        socket_connect_timeout=SOCKET_TIMEOUT_SECONDS,
+        socket_keepalive=True,
+        health_check_interval=30,
+        retry=Retry(ExponentialBackoff(cap=0.2, base=0.05), retries=2),
+        **tls,
+    )
+    return Client(connection_pool=pool)
+
+
+def make_broker(configuration: settings.Settings) -> Broker:
+    middleware = [
+        StopOnce(),
+        # A run that never ends is ended; each actor has its own limit, above its time budget.
+        TimeLimit(time_limit=120_000),
+        # An actor reads the slot that its message is about.
+        CurrentMessage(),
+        # The tick owns retries: a delayed message would die with the broker.
+        Retries(max_retries=0),
+        # Registers the `periodic` option that the clock reads.
+        PeriodiqMiddleware(skip_delay=NEVER_SKIP_SECONDS),
+    ]
+    return Broker(  # type: ignore[no-untyped-call]
+        client=make_client(configuration), middleware=middleware, maintenance_chance=MAINTENANCE_CHANCE
+    )
+
+
+broker = make_broker(settings.current())
+dramatiq.set_broker(broker)

@@ -1,0 +1,33 @@
+"""The `oms` command: what an operator asks and does, one file a command."""
+
+import sys
+
+import typer
+
+from oms_workers.cli import check, migrate, run, schedules, status
+from oms_workers.errors import OmsError
+
+app = typer.Typer(
+    name="oms",
+    help="The scheduled operations of an order management system.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("check")(check.check)
+app.command("schedules")(schedules.schedules)
+app.command("migrate")(migrate.migrate)
+app.command("run")(run.run)
+app.command("status")(status.status)
+
+
+def main() -> None:
+    """Run the command line; an error that an operator can mend is one sentence and status 1."""
+    try:
+        app()
+    except OmsError as error:
+        print(error, file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,54 @@
+"""`oms check`: whether this deploy can work; for the release phase."""
+
+import sys
+
+import settings
+from oms_workers.errors import OmsError
+
+
+def check() -> None:
+    """Validate every setting and schedule, and that PostgreSQL, Redis and the schema answer.
+
+    Example: oms check
+    """
+    configuration = settings.load_or_exit(need_servers=True)
+    missing = [*settings.omnitron_problems(configuration)]
+    if missing:
+        settings.exit_misconfigured(settings.SettingsError(missing))
+    for warning in settings.warnings():
+        print(f"warning: {warning}", file=sys.stderr)
+    problems = [*_problems()]
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    if problems:
+        sys.exit(1)
+    print("The settings are valid; PostgreSQL, Redis and the schema answer.")
+
+
+def _problems() -> list[str]:
+    found = []
+    for ask in (_ask_database, _ask_redis):
+        try:
+            found += ask()
+        except OmsError as error:
+            found.append(str(error))
+    return found
+
+
+def _ask_database() -> list[str]:
+    from oms_workers import migrations
+    from oms_workers.cli.services import answering
+    from oms_workers.database import connection
+
+    with answering("PostgreSQL"), connection():
+        pending = migrations.pending()
+    return [f"The schema lacks {', '.join(pending)}; run `oms migrate`."] if pending else []
+
+
+def _ask_redis() -> list[str]:
+    from oms_workers.broker import broker
+    from oms_workers.cli.services import answering
+
+    with answering("Redis"):
+        broker.client.ping()
+    return []

@@ -1,0 +1,35 @@
+"""`oms run`: one task, now, in this process."""
+
+from typing import Annotated
+
+import typer
+
+import settings
+from oms_workers.cli.output import print_json
+
+
+def run(
+    name: Annotated[str, typer.Argument(help="The task's name, env_key or path.")],
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Run one task now, whatever its schedule, recorded as `manual`. A disabled task runs too.
+
+    Example: oms run FULFIL_WAITING_ORDERS
+    """
+    settings.load_or_exit(need_servers=True)
+    import schedules  # noqa: F401 - fills the table
+    from oms_workers.cli.services import answering
+    from oms_workers.scheduling import process, table
+    from oms_workers.scheduling.actor import run_manually
+
+    task = table.find(name)
+    try:
+        with answering("PostgreSQL"):
+            state, result = run_manually(task)
+    finally:
+        process.stop_liveness()
+    if as_json:
+        print_json({"name": task.name, "task": task.path, "state": state, "result": result})
+    else:
+        counts = ", ".join(f"{key} {value}" for key, value in (result or {}).items())
+        print(f"{task.name} {state}: {counts}")

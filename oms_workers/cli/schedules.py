@@ -1,0 +1,74 @@
+"""`oms schedules`: what runs when, and which variable says so. It needs no server."""
+
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Annotated, Any
+
+import typer
+
+import settings
+from oms_workers.cli.output import print_json, print_table
+from oms_workers.scheduling.cadence import Cadence, Crontab, Interval
+
+
+def schedules(
+    next_: Annotated[int, typer.Option("--next", min=0, max=1000, help="How many slots of each task.")] = 3,
+    now: Annotated[str, typer.Option("--now", help="An instant, ISO 8601; by default the clock's.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Show each task: enabled, cadence, the variable that set it, the next slots.
+
+    Example: oms schedules --next 5 --now 2026-03-29T00:00:00+01:00
+    """
+    configuration = settings.load_or_exit(need_servers=False)
+    from schedules import TABLE
+
+    after = _instant(now)
+    found = [_describe(task, islice(_slots(task.cadence, after), next_), configuration) for task in TABLE]
+    if as_json:
+        print_json(found)
+        return
+    print_table(
+        ("task", "enabled", "cadence", "set by", f"next, in {configuration.time_zone}"),
+        [
+            (
+                task["name"],
+                "yes" if task["enabled"] else "no",
+                f"every {task['seconds']} s" if task["kind"] == "interval" else task["crontab"],
+                task["source"],
+                "  ".join(f"{slot:%Y-%m-%d %H:%M:%S}" for slot in task["next"]),
+            )
+            for task in found
+        ],
+    )
+
+
+def _instant(text: str) -> datetime:
+    if not text:
+        return datetime.now(UTC)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no ISO 8601 instant; try 2026-03-29T00:00:00+01:00") from None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=settings.current().zone)).astimezone(UTC)
+
+
+def _slots(cadence: Cadence, after: datetime) -> Any:
+    while True:
+        after = cadence.next(after)
+        yield after
+
+
+def _describe(task: Any, slots: Any, configuration: settings.Settings) -> dict[str, Any]:
+    cadence = task.cadence
+    return {
+        "name": task.name,
+        "task": task.path,
+        "env_key": task.env_key,
+        "enabled": task.enabled,
+        "kind": "interval" if isinstance(cadence, Interval) else "crontab",
+        "crontab": cadence.expression if isinstance(cadence, Crontab) else cadence.crontab(),
+        "seconds": cadence.seconds if isinstance(cadence, Interval) else None,
+        "source": task.source,
+        "next": [slot.astimezone(configuration.zone) for slot in slots],
+    }

@@ -1,0 +1,190 @@
+"""PostgreSQL: one pool for the process, explicit connections, short transactions.
+
+A thread opens its connection with `connection()` and gives it back at the end of the block, before it
+waits on anything else. Inside, `rows()` and `execute()` run plain SQL, and `transaction()` brackets it.
+"""
+
+import logging
+import random
+import time
+from collections import namedtuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from functools import lru_cache
+from typing import Any, TypeVar
+
+from peewee import InterfaceError, Model, OperationalError
+from playhouse.postgres_ext import PooledPsycopg3Database
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.types.json import Jsonb
+
+import settings
+
+T = TypeVar("T")
+Parameters = Sequence[Any] | Mapping[str, Any]
+
+logger = logging.getLogger(__name__)
+
+#: No statement of ours comes near a minute; one that does is stuck, and holds what others wait for.
+STATEMENT_TIMEOUT_SECONDS = 60
+
+#: Longer than any commit of ours takes, shorter than an operator's patience.
+LOCK_TIMEOUT_SECONDS = 10
+
+#: A connection that its thread has forgotten must not hold locks for ever.
+IDLE_IN_TRANSACTION_TIMEOUT_SECONDS = 60
+
+#: Platforms rotate databases and their firewalls forget idle connections.
+MAX_CONNECTION_AGE_SECONDS = 600
+
+#: How long a thread waits for a connection of the pool before it says that the pool is too small.
+POOL_WAIT_SECONDS = 10
+
+#: Deadlock, serialization failure, lock timeout: the transaction is worth another try.
+TRANSIENT_SQLSTATES = frozenset({"40P01", "40001", "55P03"})
+TRANSIENT_ATTEMPTS = 5
+
+#: Raised for as long as PostgreSQL does not answer.
+UNREACHABLE = (OperationalError, InterfaceError)
+
+_SESSION = {
+    "statement_timeout": f"{STATEMENT_TIMEOUT_SECONDS}s",
+    "lock_timeout": f"{LOCK_TIMEOUT_SECONDS}s",
+    "idle_in_transaction_session_timeout": f"{IDLE_IN_TRANSACTION_TIMEOUT_SECONDS}s",
+    # A backend that is busy in a statement would notice a dead client only at the statement's end.
+    "client_connection_check_interval": "2s",
+    "timezone": "UTC",
+}
+
+
+class _Database(PooledPsycopg3Database):
+    """The pool, which learns its address from the settings when the first connection is opened."""
+
+    def connect(self, reuse_if_open: bool = False) -> bool:  # noqa: FBT001, FBT002 - peewee's signature
+        if self.deferred:
+            configure(settings.current())
+        return super().connect(reuse_if_open)
+
+
+database = _Database(
+    None, autoconnect=False, stale_timeout=MAX_CONNECTION_AGE_SECONDS, timeout=POOL_WAIT_SECONDS
+)
+
+
+class Table(Model):
+    """What every table's model derives from."""
+
+    class Meta:
+        database = database
+        legacy_table_names = False
+
+
+def configure(configuration: settings.Settings) -> None:
+    """Point the pool at `DATABASE_URL`; connections are opened when they are asked for."""
+    parameters = connection_parameters(configuration)
+    name = parameters.pop("dbname", "")
+    database.init(name, max_connections=configuration.database_max_connections, **parameters)
+
+
+def connection_parameters(configuration: settings.Settings) -> dict[str, Any]:
+    """What libpq needs for a connection of ours, timeouts and keepalives included."""
+    if configuration.database_url is None:
+        settings.exit_misconfigured(settings.SettingsError(settings.missing_servers(configuration)))
+    parameters: dict[str, Any] = conninfo_to_dict(configuration.database_url.get_secret_value())
+    session = " ".join(f"-c {name}={value}" for name, value in _SESSION.items())
+    return {
+        "connect_timeout": 5,
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 30_000,
+        "application_name": "oms-workers",
+        **parameters,
+        "options": f"{parameters.get('options', '')} {session}".strip(),
+    }
+
+
+@contextmanager
+def connection() -> Iterator[None]:
+    """Hold a connection for the block, unless this thread holds one already, and give it back after it."""
+    if not database.is_closed():
+        yield
+        return
+    _open()
+    try:
+        yield
+    finally:
+        database.close()
+
+
+def _open() -> None:
+    """A pooled connection may have died since it was last used: one that does not answer is replaced."""
+    database.connect()
+    try:
+        database.execute_sql("SELECT 1")
+    except UNREACHABLE:
+        database.manual_close()
+        database.close_idle()
+        database.connect()
+
+
+@contextmanager
+def transaction() -> Iterator[None]:
+    """Commit the block as one, or nothing of it; needs a `connection()` around it. No network inside."""
+    with database.atomic():
+        yield
+
+
+def execute(sql: str, parameters: Parameters = ()) -> int:
+    """Run one statement and return how many rows it changed."""
+    return database.execute_sql(sql, parameters or None).rowcount
+
+
+def rows(sql: str, parameters: Parameters = ()) -> list[Any]:
+    """Run one statement and return its rows, whose columns are attributes."""
+    cursor = database.execute_sql(sql, parameters or None)
+    names = tuple(column.name for column in cursor.description)
+    return [*map(_row_type(names)._make, cursor.fetchall())]
+
+
+def row(sql: str, parameters: Parameters = ()) -> Any | None:
+    """The first of `rows()`, or None."""
+    found = rows(sql, parameters)
+    return found[0] if found else None
+
+
+@lru_cache(maxsize=256)
+def _row_type(names: tuple[str, ...]) -> Any:
+    return namedtuple("Row", names)
+
+
+def database_now() -> datetime:
+    """PostgreSQL's clock, the one that every process here shares."""
+    moment: datetime = rows("SELECT clock_timestamp() AS now")[0].now
+    return moment
+
+
+def jsonb(value: Any) -> Jsonb:
+    return Jsonb(value)
+
+
+def sqlstate(error: BaseException) -> str | None:
+    """The five characters in which PostgreSQL says what is wrong, or None where it said nothing."""
+    original = error.args[0] if error.args else None
+    return getattr(original, "sqlstate", None)
+
+
+def retry_transient(work: Callable[[], T], *, attempts: int = TRANSIENT_ATTEMPTS) -> T:
+    """Do `work`, a whole transaction, again after a deadlock, a serialization failure or a lock timeout."""
+    for attempt in range(1, attempts):
+        try:
+            return work()
+        except OperationalError as error:
+            if sqlstate(error) not in TRANSIENT_SQLSTATES:
+                raise
+            logger.info(
+                "A transaction met %s and is tried again (%s of %s).", sqlstate(error), attempt, attempts
+            )
+            time.sleep(random.uniform(0.01, 0.05) * 2**attempt)
+    return work()

@@ -1,0 +1,5 @@
+"""The root of the errors that this application raises on purpose."""
+
+
+class OmsError(Exception):
+    """Something that an operator can mend; its message names the thing, the value and the way out."""

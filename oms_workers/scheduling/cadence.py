@@ -1,0 +1,222 @@
+"""When a task is due: a crontab or an interval, as a pure function of time.
+
+A cadence is a list of instants, its *slots*, all in UTC:
+
+    Cadence
+     ├── Crontab   five fields in a time zone, by the rules of Debian's cron
+     └── Interval  every so many seconds, counted from the Unix epoch
+
+Both answer the same three questions and never ask the clock:
+
+    >>> Interval(300).next(datetime(2026, 11, 23, 12, 1, tzinfo=UTC))
+    datetime.datetime(2026, 11, 23, 12, 5, tzinfo=datetime.timezone.utc)
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, tzinfo
+from itertools import takewhile
+from typing import Protocol
+from zoneinfo import ZoneInfo
+
+from cronsim import CronSim, CronSimError
+
+#: An interval longer than a week is a date, and dates are what crontabs are for.
+MAX_INTERVAL_SECONDS = 7 * 24 * 60 * 60
+
+#: cronsim, asked from inside the hour that a clock change repeats, may answer with an instant on the wrong
+#: side. No zone that we promise moves its clock by more; what lies on the wrong side is dropped.
+CLOCK_CHANGE_MARGIN = timedelta(hours=3)
+
+CRONTAB_EXAMPLE = "0,3,*,*,*"
+INTERVAL_EXAMPLE = "60*5"
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_CRONTAB_FIELDS = ("minute", "hour", "day of the month", "month", "day of the week")
+_PRODUCT = re.compile(r"[0-9]+(\s*\*\s*[0-9]+)*")
+#: Names, numbers, lists, ranges and steps. cronsim knows more (`L`, `5#3`), cron does not.
+_CRONTAB_FIELD = re.compile(r"[0-9A-Za-z*,/-]+")
+_NUMBER_OR_NAME = re.compile(
+    r"[0-9]+|SUN|MON|TUE|WED|THU|FRI|SAT|JAN|FEB|MAR|APR|MAY|JUN|JUL|AUG|SEP|OCT|NOV|DEC", re.I
+)
+
+
+class CadenceError(ValueError):
+    """A schedule's text cannot be read; the message says why and what would be right."""
+
+
+class Cadence(Protocol):
+    """What the clock, the tick and the ledger ask of a schedule."""
+
+    def latest(self, now: datetime) -> datetime:
+        """The newest slot that is not after `now`."""
+
+    def next(self, after: datetime) -> datetime:
+        """The first slot that is after `after`."""
+
+    def count(self, first: datetime, last: datetime) -> int:
+        """How many slots there are from `first` to `last`, both included."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Slots at the multiples of `seconds` since the Unix epoch, moved by `offset` seconds.
+
+    Counting from the epoch, not from the start of a process, is what lets a restart shift nothing.
+    """
+
+    seconds: int
+    offset: int = 0
+
+    def latest(self, now: datetime) -> datetime:
+        since_epoch = (now - _EPOCH) // timedelta(seconds=1)
+        return self._slot((since_epoch - self.offset) // self.seconds)
+
+    def next(self, after: datetime) -> datetime:
+        return self.latest(after) + timedelta(seconds=self.seconds)
+
+    def count(self, first: datetime, last: datetime) -> int:
+        return max(
+            0,
+            (self.latest(last) - self.next(first - timedelta(microseconds=1)))
+            // timedelta(seconds=self.seconds)
+            + 1,
+        )
+
+    def crontab(self) -> str | None:
+        """The crontab that this interval equals in UTC, or None where a day is no multiple of it."""
+        minutes, odd_seconds = divmod(self.seconds, 60)
+        if odd_seconds or self.offset:
+            return None
+        if minutes < 60 and 60 % minutes == 0:
+            return "* * * * *" if minutes == 1 else f"*/{minutes} * * * *"
+        hours, odd_minutes = divmod(minutes, 60)
+        if odd_minutes or 24 % hours:
+            return None
+        return {1: "0 * * * *", 24: "0 0 * * *"}.get(hours, f"0 */{hours} * * *")
+
+    def _slot(self, number: int) -> datetime:
+        return _EPOCH + timedelta(seconds=number * self.seconds + self.offset)
+
+    def __str__(self) -> str:
+        return f"every {self.seconds} s" + (f" at +{self.offset} s" if self.offset else "")
+
+
+@dataclass(frozen=True)
+class Crontab:
+    """Slots where the five fields of `expression` match the wall clock of `zone`.
+
+    Rules are those of Debian's cron, by cronsim: a day of the month and a day of the week that are both
+    given mean either; a fixed time that a clock change skips runs when the clock has moved, and one that
+    it repeats runs once.
+    """
+
+    expression: str
+    zone: ZoneInfo
+
+    def latest(self, now: datetime) -> datetime:
+        start = (now + CLOCK_CHANGE_MARGIN).astimezone(self._wall)
+        return next(slot for slot in self._slots(start, reverse=True) if slot <= now)
+
+    def next(self, after: datetime) -> datetime:
+        return next(slot for slot in self._from(after) if slot > after)
+
+    def count(self, first: datetime, last: datetime) -> int:
+        slots = takewhile(lambda slot: slot <= last, self._from(first))
+        return len({slot for slot in slots if slot >= first})
+
+    def _from(self, instant: datetime) -> Iterator[datetime]:
+        return self._slots((instant - CLOCK_CHANGE_MARGIN).astimezone(self._wall), reverse=False)
+
+    @property
+    def _wall(self) -> tzinfo:
+        """cronsim takes a short cut for this one object, and for no other UTC."""
+        return UTC if self.zone.key == "UTC" else self.zone
+
+    def _slots(self, start: datetime, *, reverse: bool) -> Iterator[datetime]:
+        return (slot.astimezone(UTC) for slot in CronSim(self.expression, start, reverse))
+
+    def __str__(self) -> str:
+        return f"{self.expression} {self.zone.key}"
+
+
+def parse_interval(text: str) -> int:
+    """Read whole seconds, or a product of them such as `60*5`, without evaluating code.
+
+    Returns the seconds, from 1 to `MAX_INTERVAL_SECONDS`.
+    Raises `CadenceError` for anything else.
+    """
+    if not _PRODUCT.fullmatch(text.strip()):
+        raise CadenceError("is not whole seconds, nor a product of them")
+    seconds = 1
+    for factor in text.split("*"):
+        seconds *= _bounded_factor(factor.strip())
+        if seconds > MAX_INTERVAL_SECONDS:
+            raise CadenceError("is more than 7 days (604800 s); use a crontab for longer")
+    if seconds == 0:
+        raise CadenceError("is 0 seconds; the shortest interval is 1 s")
+    return seconds
+
+
+def _bounded_factor(digits: str) -> int:
+    """The factor's value, or something too large: Python refuses to read thousands of digits."""
+    significant = digits.lstrip("0")
+    return int(significant or "0") if len(significant) < 10 else MAX_INTERVAL_SECONDS + 1
+
+
+def parse_crontab(text: str) -> str:
+    """Read `minute,hour,day,month,weekday`, or cron's own five fields separated by blanks.
+
+    Only the second form can hold lists (`0,30 3 * * 1-5`). Returns the five fields separated by blanks.
+    Raises `CadenceError`, naming the field, for anything that Debian's cron would not run.
+    """
+    joined = re.sub(r"\s*,\s*", ",", text.strip())
+    if joined.startswith("@"):
+        raise CadenceError("is a shorthand; write its five fields instead")
+    fields = joined.split() if re.search(r"\s", joined) else joined.split(",")
+    if len(fields) != len(_CRONTAB_FIELDS):
+        raise CadenceError(
+            f"has {len(fields)} fields instead of five (minute, hour, day, month, weekday);"
+            " a list within a field needs blanks between the fields, as in 0,30 3 * * 1-5"
+        )
+    for name, field in zip(_CRONTAB_FIELDS, fields, strict=True):
+        _check_field(name, field)
+    return _runnable(" ".join(fields))
+
+
+def _check_field(name: str, field: str) -> None:
+    for term in field.split(","):
+        bounds, _, step = term.partition("/")
+        words = bounds.split("-") if bounds != "*" else []
+        readable = all(_NUMBER_OR_NAME.fullmatch(word) for word in words) and len(words) <= 2
+        if not (_CRONTAB_FIELD.fullmatch(term) and readable):
+            raise CadenceError(f"has no such {name} as {field!r}")
+        if "/" in term and (not step.isascii() or not step.isdigit() or len(step) > 2 or len(words) == 1):
+            raise CadenceError(
+                f"has the step {term!r} in its {name}; a step follows * or a range, as in */15"
+            )
+
+
+def _runnable(expression: str) -> str:
+    """The expression, if cron would ever run it."""
+    try:
+        next(CronSim(expression, _EPOCH))
+    except CronSimError as error:
+        name = _field_of(error)
+        value = expression.split()[_CRONTAB_FIELDS.index(name)]
+        raise CadenceError(f"has {value!r} as its {name}, which no clock or calendar shows") from error
+    except StopIteration as error:
+        raise CadenceError("names a day that never comes") from error
+    return expression
+
+
+def _field_of(error: CronSimError) -> str:
+    name = str(error).removeprefix("Bad ")
+    return {"day-of-month": "day of the month", "day-of-week": "day of the week"}.get(name, name)
+
+
+def has_two_day_fields(expression: str) -> bool:
+    """Whether day of the month and day of the week are both given: cron runs on either, Celery on both."""
+    _, _, day, _, weekday = expression.split()
+    return not day.startswith("*") and not weekday.startswith("*")

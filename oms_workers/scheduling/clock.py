@@ -1,0 +1,43 @@
+"""What periodiq asks: a cadence dressed as one of its own specs.
+
+periodiq calls three methods only. Its own parser never fires on a Sunday written as 0 and is wrong at clock
+changes (measured over a year), so every task's option is an adapter around a cadence of ours.
+"""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pendulum
+
+from oms_workers.scheduling.cadence import Cadence, Interval
+
+#: A clock that starts within a minute after a slot still sends it; the ledger knows if it was sent before.
+FIRST_LOOK_BACK = timedelta(seconds=60)
+
+
+class PeriodicCadence:
+    """`validate` says whether a slot has come due since it was last asked."""
+
+    def __init__(self, cadence: Cadence, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self.cadence = cadence
+        self._now = now
+        self._asked_at: datetime | None = None
+
+    def validate(self, now: datetime) -> bool:
+        now = _plain(now)
+        asked_at = self._asked_at or now - FIRST_LOOK_BACK
+        self._asked_at = max(now, asked_at)
+        return self.cadence.latest(now) > asked_at
+
+    def next_valid_date(self, last: datetime) -> pendulum.DateTime:
+        """The next slot after the real time: periodiq calls itself again, without end, on one before it."""
+        return pendulum.instance(self.cadence.next(max(_plain(last), self._now())))
+
+    def __str__(self) -> str:
+        crontab = self.cadence.crontab() if isinstance(self.cadence, Interval) else None
+        return crontab or str(self.cadence)
+
+
+def _plain(moment: datetime) -> datetime:
+    """periodiq's instants are pendulum's, whose `astimezone` does not take every time zone object."""
+    return datetime.fromtimestamp(moment.timestamp(), UTC)

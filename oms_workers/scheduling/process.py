@@ -1,0 +1,74 @@
+"""What a process that runs or sends scheduled work does at its start and its end."""
+
+import logging
+import signal
+import sys
+from types import FrameType
+from typing import NoReturn
+
+import dramatiq
+from dramatiq.middleware import Middleware
+
+import settings
+from oms_workers.database import UNREACHABLE, connection, connection_parameters
+from oms_workers.scheduling import ledger, table
+from oms_workers.scheduling.liveness import Liveness
+
+logger = logging.getLogger(__name__)
+
+_liveness: Liveness | None = None
+
+
+def worker() -> str:
+    """The id under which this process claims runs; its lock is taken when somebody first asks."""
+    return start_liveness().worker
+
+
+def lost() -> bool:
+    """Whether this process has been without its lock for so long that others may do its work."""
+    return _liveness is not None and _liveness.lost()
+
+
+def start_liveness() -> Liveness:
+    global _liveness
+    if _liveness is None:
+        _liveness = Liveness(connection_parameters(settings.current())).start()
+    return _liveness
+
+
+def stop_liveness() -> None:
+    global _liveness
+    if _liveness is not None:
+        _liveness.stop()
+    _liveness = None
+
+
+def record_cadences() -> None:
+    """Write what this process is configured to run, unless PostgreSQL is away: claims do it again."""
+    try:
+        with connection():
+            ledger.record_cadences(task.plan for task in table.tasks())
+    except UNREACHABLE as error:
+        logger.warning("The schedule is not recorded, PostgreSQL does not answer: %s", error)
+
+
+class WorkerProcess(Middleware):
+    """A worker lives from its boot to the end of its last run."""
+
+    def before_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:  # noqa: ARG002
+        record_cadences()
+        start_liveness()
+
+    def after_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:  # noqa: ARG002
+        stop_liveness()
+
+
+def start_clock() -> None:
+    """What periodiq's process does when it first looks at the time."""
+
+    def stop(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        sys.exit(0)
+
+    signal.signal(signal.SIGTERM, stop)
+    record_cadences()

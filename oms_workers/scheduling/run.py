@@ -1,0 +1,57 @@
+"""What a task is given to work with: its time, its budget, and a wait that ends when it should stop."""
+
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from oms_workers.broker import stopping
+
+#: How often a waiting run looks whether it should stop.
+_LOOK_SECONDS = 0.5
+
+
+class Run:
+    """One run of a task.
+
+    `now` is PostgreSQL's time at its start. Work goes in batches; where there is more of it, the task asks
+    `should_stop()` between two of them and returns what it has done when told so.
+    """
+
+    def __init__(
+        self,
+        now: datetime,
+        *,
+        budget: timedelta,
+        lost: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.now = now
+        self.stopped_by: str | None = None
+        self._budget = budget
+        self._lost = lost
+        self._deadline = time.monotonic() + budget.total_seconds()
+
+    def should_stop(self) -> bool:
+        """Whether to stop at this batch's end; `stopped_by` then says why, and the rest is left for later."""
+        if stopping.is_set():
+            self.stopped_by = "stopped at a batch's end: the process was told to stop"
+        elif time.monotonic() > self._deadline:
+            self.stopped_by = f"stopped at a batch's end: its {self._budget.total_seconds():.0f} s were spent"
+        elif self._lost():
+            self.stopped_by = "stopped at a batch's end: the worker lost its liveness lock"
+        return self.stopped_by is not None
+
+    def seconds_left(self) -> float:
+        """What is left of the budget."""
+        return max(0.0, self._deadline - time.monotonic())
+
+    def wait(self, seconds: float) -> bool:
+        """Wait, if the budget has room for it; False when the run has to stop instead."""
+        if seconds > self.seconds_left():
+            self._deadline = 0.0
+        until = time.monotonic() + seconds
+        while not self.should_stop():
+            left = until - time.monotonic()
+            if left <= 0:
+                return True
+            stopping.wait(min(left, _LOOK_SECONDS))
+        return False

@@ -1,0 +1,96 @@
+"""The task table: what runs, when by default, and what the environment made of it.
+
+`schedules.py` hands its rows over with `register()`; nothing below it knows the tasks.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from types import MappingProxyType
+from typing import Any
+
+import dramatiq
+
+import settings
+from oms_workers.errors import OmsError
+from oms_workers.scheduling.cadence import Cadence, Crontab, Interval, parse_crontab
+from oms_workers.scheduling.ledger import Plan
+
+
+@dataclass(frozen=True)
+class ScheduledTask:
+    """One row of the table: the task's name, its variables' key, its actor and its default cadence."""
+
+    name: str
+    env_key: str
+    actor: dramatiq.Actor[..., Any]
+    default: Cadence
+    kwargs: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def path(self) -> str:
+        """The seed's dotted task path, which is the actor's name and the ledger's `task`."""
+        return self.actor.actor_name
+
+    @property
+    def cadence(self) -> Cadence:
+        return settings.current().switch(self.env_key).cadence or self.default
+
+    @property
+    def enabled(self) -> bool:
+        return settings.current().switch(self.env_key).enabled
+
+    @property
+    def source(self) -> str:
+        """The variable that set the cadence, or `default`."""
+        return settings.current().switch(self.env_key).source
+
+    @property
+    def plan(self) -> Plan:
+        catch_up = timedelta(seconds=settings.current().catch_up_seconds)
+        return Plan(self.path, self.cadence, self.enabled, catch_up)
+
+
+class UnknownTaskError(OmsError):
+    """No task has this name, key or path."""
+
+    def __init__(self, name: str) -> None:
+        known = ", ".join(task.name for task in tasks())
+        super().__init__(f"No task is called {name!r}. There are: {known}.")
+
+
+_tasks: dict[str, ScheduledTask] = {}
+
+
+def every(seconds: int) -> Interval:
+    """A default cadence: every so many seconds."""
+    return Interval(seconds)
+
+
+def crontab(text: str) -> Crontab:
+    """A default cadence: the seed's `minute,hour,day,month,weekday`, in `TIME_ZONE`."""
+    return Crontab(parse_crontab(text), settings.current().zone)
+
+
+def register(rows: Iterable[ScheduledTask]) -> None:
+    """Make these rows the table."""
+    _tasks.clear()
+    _tasks.update((row.path, row) for row in rows)
+
+
+def tasks() -> list[ScheduledTask]:
+    """The table's rows, in its order."""
+    return [*_tasks.values()]
+
+
+def task_of(path: str) -> ScheduledTask:
+    """The row of an actor. Raises `UnknownTaskError`."""
+    return find(path)
+
+
+def find(name: str) -> ScheduledTask:
+    """The row that has this name, env_key or path. Raises `UnknownTaskError`."""
+    for task in tasks():
+        if name in (task.name, task.env_key, task.path):
+            return task
+    raise UnknownTaskError(name)

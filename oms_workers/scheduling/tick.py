@@ -1,0 +1,98 @@
+"""The tick: once a minute, what was due is compared with the ledger, and what nobody came for is sent.
+
+Its slots lie half a period after the minute's own, when the minute's messages have arrived, so that nothing
+healthy is sent twice. It also ends the runs of dead workers and forgets what is old.
+"""
+
+import logging
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import dramatiq
+from dramatiq.middleware import Middleware
+
+import settings
+from oms_workers.broker import broker, stopping
+from oms_workers.database import connection, row
+from oms_workers.scheduling import ledger, process, table
+from oms_workers.scheduling.actor import send
+from oms_workers.scheduling.cadence import Interval
+from oms_workers.scheduling.clock import PeriodicCadence
+
+logger = logging.getLogger(__name__)
+
+TICK = "oms.scheduling.tasks.tick"
+
+#: Where the clock leaves the time of its last tick message, for `oms status`.
+SENT_KEY = "oms:tick:sent_at"
+
+#: Workers take a tick before whatever else waits: what it finds is late already.
+TICK_PRIORITY = -10
+
+
+class TickCadence(PeriodicCadence):
+    """The tick's cadence, through which periodiq's process learns that it is the clock."""
+
+    def validate(self, now: datetime) -> bool:
+        if self._asked_at is None:
+            process.start_clock()
+        return super().validate(now)
+
+
+class TickSent(Middleware):
+    """Leaves a trace of each tick message, so that a silent clock can be told from a stuck queue."""
+
+    def after_enqueue(self, _: dramatiq.Broker, message: dramatiq.Message, delay: int | None) -> None:  # noqa: ARG002
+        if message.actor_name == TICK:
+            broker.client.set(SENT_KEY, datetime.now(UTC).isoformat())
+
+
+def tick_cadence() -> Interval:
+    """Every `TICK_SECONDS`, half a period after the full ones."""
+    seconds = settings.current().tick_seconds
+    return Interval(seconds, offset=seconds // 2)
+
+
+def tick() -> None:
+    """Send what is due and has no run, and take care of what dead workers left."""
+    with connection():
+        ledger.close_orphans(None, stopping.wait)
+        ledger.touch_cadences(task.plan for task in table.tasks())
+        due = [(task, ledger.is_due(task.plan)) for task in table.tasks()]
+        forget()
+        record_tick()
+    for task, slot in due:
+        if slot is not None:
+            logger.info("Nobody has run slot %s of %s; it is sent.", slot.isoformat(), task.name)
+            send(task, slot, "tick")
+
+
+def forget() -> None:
+    """Delete a batch of what is older than the ledger's retention."""
+    now = datetime.now(UTC)
+    ledger.prune(now)
+    ledger.prune_workers(now)
+
+
+def record_tick() -> None:
+    ledger.record_cadences([ledger.Plan(TICK, tick_cadence(), enabled=True, catch_up=timedelta(0))])
+
+
+def last_tick() -> tuple[datetime | None, datetime | None]:
+    """When the clock last sent a tick, if Redis knows, and when a worker last ran one."""
+    sent: Any = broker.client.get(SENT_KEY)
+    ran = row("SELECT max(last_seen) AS at FROM scheduled_tasks WHERE task = %s", (TICK,))
+    return (datetime.fromisoformat(sent.decode()) if sent else None), (ran.at if ran else None)
+
+
+def schedule() -> None:
+    """Give periodiq the table: each enabled task's actor its cadence, and the tick its own."""
+    tick_actor.options["periodic"] = TickCadence(tick_cadence())
+    for task in table.tasks():
+        if task.enabled:
+            task.actor.options["periodic"] = PeriodicCadence(task.cadence)
+
+
+tick_actor = dramatiq.actor(actor_name=TICK, priority=TICK_PRIORITY, max_retries=0, time_limit=60_000)(tick)
+broker.add_middleware(TickSent())
+broker.add_middleware(process.WorkerProcess())

@@ -51,7 +51,7 @@ class Supervisor:
             self._thread.start()
 
     def pid(self, name: str) -> int:
-        """The process group of a command, which is its shell's or its own pid."""
+        """The pid of a command's process, which is also its group's."""
         return self._processes[name].pid
 
     def signal(self, name: str, number: signal.Signals) -> None:
@@ -74,6 +74,20 @@ class Supervisor:
         deadline = time.monotonic() + DRAIN_SECONDS
         return {name: self._await_end(name, process, deadline) for name, process in ending.items()}
 
+    def run(self, name: str, command: str) -> int:
+        """Run a command to its end, and return its exit status."""
+        self._logs.mkdir(parents=True, exist_ok=True)
+        with (self._logs / f"{name}.log").open("ab") as log:
+            return subprocess.run(
+                ["/bin/sh", "-c", command],
+                cwd=self._directory,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                check=False,
+            ).returncode
+
     def end(self) -> None:
         """End everything and stop watching."""
         self.stop()
@@ -92,7 +106,8 @@ class Supervisor:
     def _spawn(self, name: str) -> None:
         with (self._logs / f"{name}.log").open("ab") as log:
             self._processes[name] = subprocess.Popen(
-                ["/bin/sh", "-c", self._commands[name]],
+                # With `exec`, the process is the program itself and not a shell that dies before it.
+                ["/bin/sh", "-c", f"exec env {self._commands[name]}"],
                 cwd=self._directory,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,

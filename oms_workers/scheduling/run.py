@@ -45,9 +45,9 @@ class Run:
         return max(0.0, self._deadline - time.monotonic())
 
     def wait(self, seconds: float) -> bool:
-        """Wait, if the budget has room for it; False when the run has to stop instead."""
+        """Wait, if the budget has room for it; False where it has not, or when the run has to stop."""
         if seconds > self.seconds_left():
-            self._deadline = 0.0
+            return False
         until = time.monotonic() + seconds
         while not self.should_stop():
             left = until - time.monotonic()

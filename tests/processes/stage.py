@@ -32,6 +32,7 @@ class Stage:
             "DATABASE_URL": self.postgres.url,
             "REDIS_URL": self.valkey.url,
             "TICK_SECONDS": "2",
+            "OMNITRON_ORDERS": "false",
             "EVIDENCE": str(directory),
             "PYTHONPATH": str(PROJECT),
             **variables,
@@ -42,11 +43,8 @@ class Stage:
             for name, command in read_procfile(PROJECT / "Procfile").items()
         }
 
-    def migrate(self) -> None:
-        self.processes.start({"release": "python -m oms_workers migrate"})
-        self.until(lambda: self.processes.exits or None, 30)
-        assert self.processes.stop("release")["release"] == 0, self.processes.log("release")
-        self.processes.exits.clear()
+    def release(self) -> None:
+        assert self.processes.run("release", self.commands["release"]) == 0, self.processes.log("release")
 
     def start(self, *names: str) -> None:
         """Start processes of the Procfile; `clock2` is one more of `clock`."""
@@ -125,7 +123,7 @@ class Stage:
 def stage(directory: Path, **variables: str) -> Iterator[Stage]:
     on = Stage(directory, **variables)
     try:
-        on.migrate()
+        on.release()
         yield on
     finally:
         on.end()

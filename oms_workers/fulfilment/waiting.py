@@ -1,0 +1,197 @@
+"""Planning the orders that wait: claimed, planned and committed a batch at a time, until none is left."""
+
+import logging
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from peewee import DataError, IntegrityError
+
+from oms_workers.audit_events.record import Event, record
+from oms_workers.database import connection, database_now, execute, retry_transient, row, rows, transaction
+from oms_workers.errors import OmsError
+from oms_workers.fulfilment.commit import ACTOR, commit_plans
+from oms_workers.fulfilment.planner import Line, Location, OrderToPlan, Plan, Planner
+from oms_workers.fulfilment.scenarios import active_scenarios
+from oms_workers.orders.models import CLOSED_LINE_STATUSES
+from oms_workers.reservations.stock import available
+from oms_workers.scheduling.run import Run
+
+logger = logging.getLogger(__name__)
+
+#: Orders of one transaction: large enough that a statement's overhead is nothing, small enough that the
+#: stock which it locks is free again in a fraction of a second.
+BATCH = 500
+
+#: How often an order may lose its stock to others before it waits for `LOSER_PAUSE`.
+MAX_LOSSES = 5
+LOSER_PAUSE = timedelta(minutes=1)
+
+#: An order that cannot be planned for a reason that is not its stock is looked at again after this.
+FAILURE_PAUSE = timedelta(minutes=10)
+
+
+class NoDefaultLocationError(OmsError):
+    """Lines that no rule places have nowhere to wait."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "No location is marked is_default, and lines that no rule places need one; "
+            "mark one in a file for `oms load`."
+        )
+
+
+@dataclass
+class Tally:
+    """What a run has done, and which orders gave it trouble."""
+
+    counts: Counter[str] = field(default_factory=lambda: Counter(orders=0, packages=0, out_of_stock=0))
+    losses: Counter[int] = field(default_factory=Counter)
+    size: int = BATCH
+
+
+def plan_waiting_orders(run: Run) -> dict[str, int]:
+    """Plan until no order waits or the run has to stop; return how many orders and packages were made."""
+    tally = Tally()
+    with connection():
+        while retry_transient(lambda: _plan_batch(tally)) and not run.should_stop():
+            pass
+    return dict(tally.counts)
+
+
+def more_than_a_batch() -> bool:
+    """Whether more orders wait than one transaction takes, so that others should help."""
+    query = "SELECT id FROM orders WHERE state = 'waiting' AND next_plan_at <= now() OFFSET %s LIMIT 1"
+    with connection():
+        return row(query, (BATCH,)) is not None
+
+
+def _plan_batch(tally: Tally) -> bool:
+    """Plan one batch in a transaction of its own; False where nothing waited."""
+    try:
+        with transaction():
+            return _claim_plan_commit(tally)
+    except (DataError, IntegrityError) as error:
+        # One order of the batch cannot be written, and it is not known which: one at a time from now on.
+        if tally.size > 1:
+            logger.warning("A batch cannot be committed and is tried order by order: %s", error)
+            tally.size = 1
+            return True
+        return _postpone_first(str(error))
+
+
+def _claim_plan_commit(tally: Tally) -> bool:
+    now = database_now()
+    orders = claim_orders(tally.size, now)
+    if not orders:
+        return False
+    default_location_id, locations = read_locations()
+    skus = {line.sku for order in orders for line in order.lines}
+    planner = Planner(active_scenarios(), locations, available(skus))
+    plans = [plan for order in orders if (plan := _plan(planner, order, now, tally)) is not None]
+    losers = commit_plans(plans, default_location_id=default_location_id, at=now)
+    _count(tally, plans, losers)
+    _let_losers_wait(tally, losers, now)
+    return True
+
+
+def claim_orders(limit: int, now: datetime) -> list[OrderToPlan]:
+    """Lock the orders whose turn it is, skipping those that others plan, and read their open lines."""
+    # The index orders_waiting holds only what waits, in this order.
+    claimed = rows(
+        """
+        SELECT id, plan_version, facts
+        FROM orders
+        WHERE state = 'waiting' AND next_plan_at <= %s
+        ORDER BY priority DESC, promised_at, placed_at, id
+        LIMIT %s
+        FOR NO KEY UPDATE SKIP LOCKED
+        """,
+        (now, limit),
+    )
+    ids = [order.id for order in claimed]
+    lines = _open_lines(ids)
+    before = _attempts_before(ids)
+    return [
+        OrderToPlan(id_, plan_version, facts, tuple(lines.get(id_, ())), *before.get(id_, (1, 0)))
+        for id_, plan_version, facts in claimed
+    ]
+
+
+def _open_lines(order_ids: list[int]) -> dict[int, list[Line]]:
+    found: dict[int, list[Line]] = {}
+    for order_id, *line in rows(
+        """
+        SELECT order_id, id, sku, quantity
+        FROM order_items
+        WHERE order_id = ANY(%s) AND status <> ALL(%s)
+        ORDER BY id
+        """,
+        (order_ids, [status.value for status in CLOSED_LINE_STATUSES]),
+    ):
+        found.setdefault(order_id, []).append(Line(*line))
+    return found
+
+
+def _attempts_before(order_ids: list[int]) -> dict[int, tuple[int, int]]:
+    """For orders that were planned before: the number of this attempt, and how many packages they had."""
+    found = rows(
+        """
+        SELECT order_id, max(attempt) + 1, (SELECT count(*) FROM packages WHERE order_id = plan.order_id)
+        FROM order_execution_plans AS plan
+        WHERE order_id = ANY(%s)
+        GROUP BY order_id
+        """,
+        (order_ids,),
+    )
+    return {order_id: (attempt, packages) for order_id, attempt, packages in found}
+
+
+def read_locations() -> tuple[int, list[Location]]:
+    """The default location's id, and all locations. Raises `NoDefaultLocationError`."""
+    found = rows("SELECT id, code, type, active, priority, is_default FROM locations ORDER BY id")
+    default = next((location.id for location in found if location.is_default), None)
+    if default is None:
+        raise NoDefaultLocationError
+    return default, [Location(*location[:-1]) for location in found]
+
+
+def _plan(planner: Planner, order: OrderToPlan, now: datetime, tally: Tally) -> Plan | None:
+    try:
+        return planner.plan(order)
+    except Exception as error:
+        logger.exception("Order %s cannot be planned.", order.id)
+        tally.counts["failed"] += 1
+        _postpone(order.id, f"{type(error).__name__}: {error}", now)
+        return None
+
+
+def _count(tally: Tally, plans: list[Plan], losers: list[Plan]) -> None:
+    lost = {plan.order.id for plan in losers}
+    done = [plan for plan in plans if plan.order.id not in lost]
+    tally.counts["orders"] += len(done)
+    tally.counts["packages"] += sum(len(plan.parcels) for plan in done)
+    tally.counts["out_of_stock"] += sum(bool(plan.leftovers) for plan in done)
+
+
+def _let_losers_wait(tally: Tally, losers: list[Plan], now: datetime) -> None:
+    """An order whose stock others took is planned again from fresh stock, but not for ever."""
+    tally.losses.update(plan.order.id for plan in losers)
+    tired = [plan.order.id for plan in losers if tally.losses[plan.order.id] >= MAX_LOSSES]
+    if tired:
+        execute("UPDATE orders SET next_plan_at = %s WHERE id = ANY(%s)", (now + LOSER_PAUSE, tired))
+
+
+def _postpone_first(problem: str) -> bool:
+    """The order that a batch of one has claimed is the one that cannot be written."""
+    with transaction():
+        now = database_now()
+        for order in claim_orders(1, now):
+            logger.error("The plan of order %s cannot be written: %s", order.id, problem)
+            _postpone(order.id, problem, now)
+    return True
+
+
+def _postpone(order_id: int, problem: str, now: datetime) -> None:
+    execute("UPDATE orders SET next_plan_at = %s WHERE id = %s", (now + FAILURE_PAUSE, order_id))
+    record([Event("order", order_id, "planning_failed", {"problem": problem})], actor=ACTOR, at=now)

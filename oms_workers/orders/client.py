@@ -1,0 +1,251 @@
+"""Omnitron's HTTP interface: the calls that the pull of orders makes, and what may go wrong with them."""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from random import uniform
+from typing import Any
+
+import requests
+import urllib3
+from requests.auth import AuthBase
+
+import settings
+from oms_workers.errors import OmsError
+from oms_workers.orders.models import OmnitronStatus
+
+CONNECT_TIMEOUT_SECONDS = 5
+
+#: A read timeout bounds each read; a body that drips is bounded by these.
+TOTAL_TIMEOUT_SECONDS = 60
+MAX_BODY_BYTES = 32 * 1024 * 1024
+
+#: Statuses that pass by themselves.
+PASSING = frozenset({429, 502, 503, 504})
+ATTEMPTS = 5
+MAX_BACKOFF_SECONDS = 10.0
+
+_CHUNK_BYTES = 64 * 1024
+_SHOWN_CHARACTERS = 200
+
+
+class OmnitronError(OmsError):
+    """A call to Omnitron did not bring what was promised; the message names the call."""
+
+
+class OmnitronRefusedError(OmnitronError):
+    """Omnitron does not accept our credentials: a matter of configuration, which no retry mends."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page of a list, and whether there is another."""
+
+    results: list[Any]
+    has_next: bool
+
+
+class Omnitron:
+    """A client that may be used by several threads, each with a session of its own.
+
+    `wait` is asked to wait so many seconds, and answers False when there is no time for that.
+    """
+
+    def __init__(self, configuration: settings.Settings, wait: Callable[[float], bool]) -> None:
+        problems = [*settings.omnitron_problems(configuration)]
+        if configuration.omnitron_url is None or problems:
+            raise OmnitronError(f"Omnitron cannot be called. {settings.SettingsError(problems)}")
+        self._configuration = configuration
+        self._url = configuration.omnitron_url.rstrip("/")
+        self._wait = wait
+        self._local = threading.local()
+        self._lock = threading.Lock()
+        self._token = (
+            configuration.omnitron_token.get_secret_value() if configuration.omnitron_token else None
+        )
+        self._refused: OmnitronRefusedError | None = None
+        self._not_before = 0.0
+
+    def __repr__(self) -> str:
+        return f"<Omnitron {self._url}>"
+
+    def orders(self, page: int) -> Page:
+        """A page of the approved orders that we have not acknowledged; empty where there is no such page."""
+        limit = self._configuration.omnitron_page_size
+        parameters = {
+            "status": OmnitronStatus.APPROVED.value,
+            "is_send": "false",
+            "limit": limit,
+            "page": page,
+        }
+        found = self._call("GET", "/api/i1/orders/", parameters, absent={"results": [], "next": None})
+        return _page(found, "GET /api/i1/orders/")
+
+    def items(self, order: int) -> list[Any]:
+        """The lines of an order, from all their pages."""
+        return [*self._items(order)]
+
+    def acknowledge(self, order: int) -> None:
+        """Say that we have the order, so that it is not offered again."""
+        self._call("PATCH", f"/api/v1/orders/{order}/", body={"is_send": True})
+
+    def _items(self, order: int) -> Iterator[Any]:
+        page, has_next = 1, True
+        while has_next:
+            parameters = {"order": order, "limit": self._configuration.omnitron_page_size, "page": page}
+            found = _page(self._call("GET", "/api/v1/order_items/", parameters), "GET /api/v1/order_items/")
+            yield from found.results
+            page, has_next = page + 1, found.has_next
+
+    def _call(
+        self, method: str, path: str, parameters: Any = None, *, body: Any = None, absent: Any = None
+    ) -> Any:
+        """The answer's JSON, after as many tries as it deserves; `absent` stands for a 404, where given."""
+        call = f"{method} {path}"
+        for attempt in range(1, ATTEMPTS + 1):
+            problem, pause = "", min(MAX_BACKOFF_SECONDS, 0.5 * 2**attempt) * uniform(0.5, 1)
+            self._await_turn(call)
+            try:
+                status, headers, content = self._send(method, path, parameters, body)
+            except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+                problem = f"{call} got no answer: {type(error).__name__}"
+            else:
+                if status == 404 and absent is not None:
+                    return absent
+                if status not in PASSING:
+                    return self._read(call, status, content)
+                problem = f"{call} answered {status}"
+                pause = max(pause, _retry_after(headers.get("Retry-After")))
+                self._hold_back(status, pause)
+            if attempt < ATTEMPTS and not self._wait(pause):
+                raise OmnitronError(f"{problem}; no time is left to wait {pause:.0f} s for another try.")
+        raise OmnitronError(f"{problem}, {ATTEMPTS} times.")
+
+    def _send(self, method: str, path: str, parameters: Any, body: Any) -> tuple[int, Any, bytes]:
+        auth = _Token(self._authorize())
+        with self._session.request(
+            method,
+            self._url + path,
+            params=parameters,
+            json=body,
+            auth=auth,
+            timeout=(CONNECT_TIMEOUT_SECONDS, self._configuration.omnitron_timeout_seconds),
+            allow_redirects=False,
+            stream=True,
+        ) as response:
+            return response.status_code, response.headers, _read_bounded(response)
+
+    def _read(self, call: str, status: int, content: bytes) -> Any:
+        if status in (401, 403):
+            self._refused = OmnitronRefusedError(
+                f"Omnitron refuses our credentials ({call} answered {status}); set OMNITRON_TOKEN,"
+                " or OMNITRON_USERNAME and OMNITRON_PASSWORD, to ones that it accepts."
+            )
+            raise self._refused
+        if status == 204:
+            return None
+        if not 200 <= status < 300:
+            raise OmnitronError(f"{call} answered {status}: {_shown(content)}")
+        try:
+            return json.loads(content)
+        except (ValueError, RecursionError):
+            raise OmnitronError(f"{call} answered {status} with what is no JSON: {_shown(content)}") from None
+
+    def _authorize(self) -> str:
+        """The token; the first of all threads logs in for it where only a user name is set."""
+        with self._lock:
+            if self._refused is not None:
+                raise self._refused
+            if self._token is None:
+                self._token = self._log_in()
+            return self._token
+
+    def _log_in(self) -> str:
+        call, password = "POST /api/v1/auth/login/", self._configuration.omnitron_password
+        response = self._session.post(
+            f"{self._url}/api/v1/auth/login/",
+            json={
+                "username": self._configuration.omnitron_username,
+                "password": password.get_secret_value() if password else None,
+            },
+            timeout=(CONNECT_TIMEOUT_SECONDS, self._configuration.omnitron_timeout_seconds),
+            allow_redirects=False,
+        )
+        if response.status_code in (400, 401, 403):
+            self._refused = OmnitronRefusedError(
+                f"Omnitron refuses OMNITRON_USERNAME and OMNITRON_PASSWORD ({call} answered"
+                f" {response.status_code})."
+            )
+            raise self._refused
+        try:
+            return str(response.json()["key"])
+        except (ValueError, KeyError, TypeError):
+            raise OmnitronError(f"{call} answered {response.status_code} without a key.") from None
+
+    def _await_turn(self, call: str) -> None:
+        """What one thread was told, to slow down, holds for all of them."""
+        pause = self._not_before - time.monotonic()
+        if pause > 0 and not self._wait(pause):
+            raise OmnitronError(f"{call} was not sent: Omnitron asked for {pause:.0f} s more of silence.")
+
+    def _hold_back(self, status: int, pause: float) -> None:
+        if status == 429:
+            self._not_before = max(self._not_before, time.monotonic() + pause)
+
+    @property
+    def _session(self) -> requests.Session:
+        if not hasattr(self._local, "session"):
+            self._local.session = requests.Session()
+        session: requests.Session = self._local.session
+        return session
+
+
+class _Token(AuthBase):
+    """The header, as an authentication of its own: a `.netrc` entry would replace a mere header."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = f"Token {self._token}"
+        return request
+
+
+def _page(found: Any, call: str) -> Page:
+    if not isinstance(found, dict) or not isinstance(found.get("results"), list):
+        raise OmnitronError(f"{call} answered without a list of results.")
+    return Page(found["results"], bool(found.get("next")))
+
+
+def _read_bounded(response: requests.Response) -> bytes:
+    deadline = time.monotonic() + TOTAL_TIMEOUT_SECONDS
+    content = bytearray()
+    for chunk in response.iter_content(_CHUNK_BYTES):
+        content += chunk
+        if len(content) > MAX_BODY_BYTES:
+            raise requests.exceptions.ContentDecodingError(f"more than {MAX_BODY_BYTES} bytes")
+        if time.monotonic() > deadline:
+            raise requests.Timeout(f"not whole within {TOTAL_TIMEOUT_SECONDS} s")
+    return bytes(content)
+
+
+def _retry_after(header: str | None) -> float:
+    """The seconds that a `Retry-After` asks for, in either of its two forms (RFC 9110, 10.2.3)."""
+    if not header:
+        return 0.0
+    try:
+        return max(0.0, float(header))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, (parsedate_to_datetime(header) - datetime.now(UTC)).total_seconds())
+    except (ValueError, TypeError):
+        return 0.0
+
+
+def _shown(content: bytes) -> str:
+    return repr(content[:_SHOWN_CHARACTERS].decode(errors="replace"))

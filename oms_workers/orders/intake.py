@@ -1,0 +1,247 @@
+"""Storing what was pulled: each order in one transaction, the same order any number of times.
+
+An order that is waiting takes over whatever changed. Changed lines of an order that was planned are kept
+beside it and shown, never planned again silently. What cannot be stored is kept whole, with the reason.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from peewee import DataError, IntegrityError
+
+from oms_workers.audit_events.record import Event, record
+from oms_workers.database import execute, jsonb, row, rows, transaction
+from oms_workers.orders.models import OrderState
+from oms_workers.orders.parsing import (
+    MAX_KEY,
+    Line,
+    PulledOrder,
+    UnstorableOrderError,
+    modification_of,
+    parse,
+)
+
+ACTOR = "oms.orders.tasks.get_orders_from_omnitron"
+
+#: Orders whose lines may still be replaced: nothing was packed from them.
+REPLACEABLE = (OrderState.WAITING, OrderState.HELD)
+
+_MAX_REASON_CHARACTERS = 500
+
+
+class Outcome(StrEnum):
+    """What became of a pulled order."""
+
+    STORED = "stored"
+    UPDATED = "updated"
+    UNCHANGED = "unchanged"
+    REJECTED = "rejected"
+
+
+def store(payload: Any, items: list[Any], *, now: datetime) -> Outcome:
+    """Store an order with its items, or reject it; it is committed when this returns.
+
+    Raises the database's errors only where it is the database that cannot work.
+    """
+    try:
+        order = parse(payload, items, now=now)
+        with transaction():
+            outcome = _insert(order, now) or _update(order, now)
+            execute("DELETE FROM rejected_orders WHERE omnitron_id = %s", (str(order.omnitron_id),))
+            return outcome
+    except UnstorableOrderError as error:
+        reason = str(error)
+    except (DataError, IntegrityError, UnicodeError) as error:
+        reason = f"the database refuses it: {str(error).splitlines()[0]}"
+    _reject(payload, items, reason, now)
+    return Outcome.REJECTED
+
+
+def seen_before(payloads: Sequence[Any]) -> dict[int, Outcome]:
+    """By position, the orders of a page that need not be fetched again: not modified since we had them."""
+    keys = [key_of(payload) for payload in payloads]
+    stored = {
+        (str(found.omnitron_id), found.modified_at)
+        for found in rows(
+            "SELECT omnitron_id, modified_at FROM orders WHERE omnitron_id = ANY(%s)",
+            ([int(key) for key in keys if key.isdigit()],),
+        )
+    }
+    rejected = {
+        (found.omnitron_id, found.modified_at)
+        for found in rows(
+            "SELECT omnitron_id, modified_at FROM rejected_orders WHERE omnitron_id = ANY(%s)", (keys,)
+        )
+    }
+    seen = {}
+    for position, (key, payload) in enumerate(zip(keys, payloads, strict=True)):
+        modified_at = modification_of(payload)
+        if (key, _raw_modification(payload)) in rejected:
+            seen[position] = Outcome.REJECTED
+        elif modified_at is not None and (key, modified_at) in stored:
+            seen[position] = Outcome.UNCHANGED
+    return seen
+
+
+def key_of(payload: Any) -> str:
+    """The hub's key as text, or a digest of the payload where it has none that can be used."""
+    key = payload.get("pk") if isinstance(payload, dict) else None
+    if isinstance(key, int) and not isinstance(key, bool) and 0 < key <= MAX_KEY:
+        return str(key)
+    return f"sha256:{hashlib.sha256(json.dumps(payload, sort_keys=True).encode()).hexdigest()}"
+
+
+def _insert(order: PulledOrder, now: datetime) -> Outcome | None:
+    """Add the order and its items; None where it is there already."""
+    inserted = row(
+        """
+        INSERT INTO orders (omnitron_id, number, status, state, next_plan_at, channel, placed_at, promised_at,
+                            modified_at, received_at, facts, payload)
+        VALUES (%(omnitron_id)s, %(number)s, %(status)s, 'waiting', %(now)s, %(channel)s, %(placed_at)s,
+                %(promised_at)s, %(modified_at)s, %(now)s, %(facts)s, %(payload)s)
+        ON CONFLICT (omnitron_id) DO NOTHING
+        RETURNING id
+        """,
+        _columns(order, now),
+    )
+    if inserted is None:
+        return None
+    _insert_lines(inserted.id, order.lines)
+    content = {"number": order.number, "lines": len(order.lines)}
+    record([Event("order", inserted.id, "received", content)], actor=ACTOR, at=now)
+    return Outcome.STORED
+
+
+def _update(order: PulledOrder, now: datetime) -> Outcome:
+    known = row(
+        """
+        SELECT id, state, modified_at, payload, line_changes
+        FROM orders
+        WHERE omnitron_id = %s
+        FOR UPDATE
+        """,
+        (order.omnitron_id,),
+    )
+    assert known is not None, "orders are never deleted"
+    if known.modified_at and order.modified_at and order.modified_at < known.modified_at:
+        return Outcome.UNCHANGED
+    lines_differ = _lines_of(known.id) != order.lines
+    if known.payload == order.payload and known.modified_at == order.modified_at and not lines_differ:
+        return Outcome.UNCHANGED
+    replace = lines_differ and known.state in REPLACEABLE
+    changes = _shown(order.lines) if lines_differ and not replace else None
+    if lines_differ and known.line_changes == changes and known.payload == order.payload:
+        return Outcome.UNCHANGED
+    _update_order(known.id, order, now, changes, replace=replace)
+    content: dict[str, Any] = {"modified_at": order.modified_at.isoformat() if order.modified_at else None}
+    if lines_differ:
+        content["lines"] = _shown(order.lines)
+    action = (
+        "updated" if not lines_differ else "lines_replaced" if replace else "lines_changed_after_planning"
+    )
+    record([Event("order", known.id, action, content)], actor=ACTOR, at=now)
+    return Outcome.UPDATED
+
+
+def _update_order(id_: int, order: PulledOrder, now: datetime, changes: Any, *, replace: bool) -> None:
+    execute(
+        """
+        UPDATE orders
+        SET number = %(number)s, status = %(status)s, channel = %(channel)s, placed_at = %(placed_at)s,
+            promised_at = %(promised_at)s, modified_at = %(modified_at)s, facts = %(facts)s,
+            payload = %(payload)s, line_changes = %(changes)s, plan_version = plan_version + %(moved)s
+        WHERE id = %(id)s
+        """,
+        {
+            **_columns(order, now),
+            "id": id_,
+            "changes": None if changes is None else jsonb(changes),
+            "moved": int(replace),
+        },
+    )
+    if replace:
+        execute("DELETE FROM order_items WHERE order_id = %s", (id_,))
+        _insert_lines(id_, order.lines)
+
+
+def _columns(order: PulledOrder, now: datetime) -> dict[str, Any]:
+    return {
+        "omnitron_id": order.omnitron_id,
+        "number": order.number,
+        "status": order.status,
+        "channel": order.facts.get("channel"),
+        "placed_at": order.placed_at,
+        "promised_at": order.promised_at,
+        "modified_at": order.modified_at,
+        "facts": jsonb(order.facts),
+        "payload": jsonb(order.payload),
+        "now": now,
+    }
+
+
+def _insert_lines(order_id: int, lines: Sequence[Line]) -> None:
+    execute(
+        """
+        INSERT INTO order_items (order_id, omnitron_id, sku, quantity, status, price)
+        SELECT %s, line.*
+        FROM unnest(%s::bigint[], %s::text[], %s::int[], %s::text[], %s::numeric[]) AS line
+        """,
+        (order_id, *(list(column) for column in zip(*lines, strict=True))),
+    )
+
+
+def _lines_of(order_id: int) -> tuple[Line, ...]:
+    found = rows(
+        """
+        SELECT omnitron_id, sku, quantity, status, price
+        FROM order_items
+        WHERE order_id = %s
+        ORDER BY omnitron_id
+        """,
+        (order_id,),
+    )
+    return tuple(Line(*line) for line in found)
+
+
+def _shown(lines: Sequence[Line]) -> list[dict[str, Any]]:
+    return [
+        {"omnitron_id": line.omnitron_id, "sku": line.sku, "quantity": line.quantity, "status": line.status}
+        for line in lines
+    ]
+
+
+def _reject(payload: Any, items: list[Any], reason: str, now: datetime) -> None:
+    """Keep the order as it came: escaped JSON is plain ASCII, whatever was in it."""
+    whole = json.dumps({"order": payload, "items": items})
+    execute(
+        """
+        INSERT INTO rejected_orders (omnitron_id, modified_at, reason, payload, first_seen_at, last_seen_at)
+        VALUES (%(key)s, %(modified_at)s, %(reason)s, %(payload)s, %(now)s, %(now)s)
+        ON CONFLICT (omnitron_id) DO UPDATE SET
+            modified_at = excluded.modified_at,
+            reason = excluded.reason,
+            payload = excluded.payload,
+            last_seen_at = excluded.last_seen_at
+        """,
+        {
+            "key": key_of(payload),
+            "modified_at": _raw_modification(payload),
+            "reason": _printable(reason)[:_MAX_REASON_CHARACTERS],
+            "payload": whole,
+            "now": now,
+        },
+    )
+
+
+def _raw_modification(payload: Any) -> str | None:
+    """The reject's `modified_date` as it came, readable or not: it only has to tell whether it moved."""
+    value = payload.get("modified_date") if isinstance(payload, dict) else None
+    return None if value is None else json.dumps(value)
+
+
+def _printable(text: str) -> str:
+    return text.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")

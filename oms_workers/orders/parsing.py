@@ -1,0 +1,169 @@
+"""From Omnitron's JSON to an order of ours, or to the reason why there is none."""
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
+from typing import Annotated, Any, NamedTuple
+
+from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter, ValidationError
+
+from oms_workers.errors import OmsError
+
+#: What a `bigint` of PostgreSQL holds.
+MAX_KEY = 2**63 - 1
+
+#: What scenarios may ask about an order, as Omnitron names it.
+FACTS = (
+    "channel",
+    "cargo_company",
+    "payment_option",
+    "delivery_type",
+    "delivery_range",
+    "shipping_option_slug",
+    "client_type",
+    "segment",
+    "language_code",
+    "has_gift_box",
+    "currency",
+)
+
+_MAX_PROBLEMS = 5
+_FIRST_YEAR, _LAST_YEAR = 1970, 9000
+
+
+class UnstorableOrderError(OmsError):
+    """The order lacks what an order needs, or has what cannot be kept."""
+
+
+def _as_text(value: Any) -> Any:
+    """Omnitron sends codes as strings; a number in their place means the same."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _blank_as_none(value: Any) -> Any:
+    return None if value == "" else value
+
+
+_DATE_OR_TIME: TypeAdapter[datetime | date] = TypeAdapter(datetime | date)
+
+
+def _read_instant(value: Any) -> datetime | None:
+    """An instant that PostgreSQL and Python both can tell; a time without a zone is UTC."""
+    if value is None or value == "":
+        return None
+    read = _DATE_OR_TIME.validate_python(value)
+    moment = read if isinstance(read, datetime) else datetime.combine(read, time())
+    if not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
+        raise ValueError(f"the year {moment.year} cannot be right")
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+Key = Annotated[int, Field(gt=0, le=MAX_KEY)]
+Code = Annotated[str, BeforeValidator(_as_text)]
+#: A date of the hub's stands for its first moment.
+Instant = Annotated[datetime | None, BeforeValidator(_read_instant)]
+Money = Annotated[Decimal | None, BeforeValidator(_blank_as_none)]
+
+
+class _Product(BaseModel):
+    sku: Annotated[Code, Field(min_length=1, max_length=255)]
+
+
+class _Item(BaseModel):
+    pk: Key
+    product: _Product
+    status: Annotated[Code, Field(min_length=1, max_length=32)]
+    quantity: Annotated[int, Field(gt=0, le=1_000_000)] = 1
+    price: Money = None
+    estimated_delivery_date: Instant = None
+
+
+class _Order(BaseModel):
+    pk: Key
+    number: Annotated[Code, Field(min_length=1, max_length=128)]
+    status: Annotated[Code, Field(min_length=1, max_length=32)]
+    date_placed: Instant = None
+    created_date: Instant = None
+    modified_date: Instant = None
+
+
+class _Modification(BaseModel):
+    modified_date: Instant = None
+
+
+class Line(NamedTuple):
+    """One line of a pulled order."""
+
+    omnitron_id: int
+    sku: str
+    quantity: int
+    status: str
+    price: Decimal | None
+
+
+@dataclass(frozen=True)
+class PulledOrder:
+    """An order that can be stored."""
+
+    omnitron_id: int
+    number: str
+    status: str
+    placed_at: datetime
+    promised_at: datetime | None
+    modified_at: datetime | None
+    facts: dict[str, str]
+    lines: tuple[Line, ...]
+    payload: dict[str, Any]
+
+
+def parse(payload: Any, items: list[Any], *, now: datetime) -> PulledOrder:
+    """Read an order and its items. Raises `UnstorableOrderError`, which names each field that is wrong."""
+    try:
+        order = _Order.model_validate(payload)
+        parsed = [_Item.model_validate(item) for item in items]
+    except ValidationError as error:
+        raise UnstorableOrderError(_reason(error)) from None
+    if not parsed:
+        raise UnstorableOrderError("the order has no items")
+    if len({item.pk for item in parsed}) < len(parsed):
+        raise UnstorableOrderError("two items have the same pk")
+    promises = [item.estimated_delivery_date for item in parsed if item.estimated_delivery_date]
+    return PulledOrder(
+        omnitron_id=order.pk,
+        number=order.number,
+        status=order.status,
+        placed_at=order.date_placed or order.created_date or now,
+        promised_at=min(promises, default=None),
+        modified_at=order.modified_date,
+        facts={name: _fact(payload[name]) for name in FACTS if payload.get(name) not in (None, "")},
+        lines=tuple(
+            Line(item.pk, item.product.sku, item.quantity, item.status, item.price)
+            for item in sorted(parsed, key=lambda item: item.pk)
+        ),
+        payload=payload,
+    )
+
+
+def modification_of(payload: Any) -> datetime | None:
+    """The order's `modified_date`, or None where it has none that can be read."""
+    try:
+        return _Modification.model_validate(payload).modified_date
+    except ValidationError:
+        return None
+
+
+def _fact(value: Any) -> str:
+    """A fact as text: an object stands for its slug, its name or its pk, in this order."""
+    if isinstance(value, dict):
+        value = next((value[key] for key in ("slug", "name", "pk") if value.get(key) is not None), "")
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _reason(error: ValidationError) -> str:
+    details = error.errors(include_url=False, include_context=False)
+    owner = "item" if error.title == "_Item" else "order"
+    problems = [
+        f"{'.'.join(map(str, detail['loc'])) or owner}: {detail['msg'].lower()}"
+        for detail in details[:_MAX_PROBLEMS]
+    ]
+    return f"the {owner} cannot be read: {'; '.join(problems)}"

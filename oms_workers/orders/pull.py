@@ -1,0 +1,106 @@
+"""The pull: walking Omnitron's pages while they shift under us, until a walk finds nothing new.
+
+An order that we acknowledge leaves the list, so what lay on the next page moves to this one. A reject stays
+where it is for ever. Hence every walk goes to the last page, and walks follow until one acknowledges nothing.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+from oms_workers.database import connection
+from oms_workers.orders.client import Omnitron, OmnitronError, OmnitronRefusedError
+from oms_workers.orders.intake import Outcome, key_of, seen_before, store
+from oms_workers.scheduling.run import Run
+
+logger = logging.getLogger(__name__)
+
+Counts = Counter[str]
+
+
+def pull(client: Omnitron, run: Run, *, concurrency: int) -> dict[str, int]:
+    """Store every order that Omnitron offers and acknowledge it after its commit.
+
+    Returns how many orders were stored, updated, unchanged and rejected, how many of them acknowledged, and
+    how many calls about single orders failed; those are offered again.
+    Raises `OmnitronError` where the list itself cannot be had.
+    """
+    counts: Counts = Counter(stored=0, updated=0, rejected=0, acknowledged=0, failed=0)
+    with ThreadPoolExecutor(concurrency, thread_name_prefix="omnitron") as pool:
+        try:
+            while _walk(client, run, pool, counts) and not run.should_stop():
+                pass
+        except OmnitronError:
+            # A wait that was cut short because the process is to stop is no failure of Omnitron's.
+            if run.stopped_by is None:
+                raise
+    return dict(counts)
+
+
+def _walk(client: Omnitron, run: Run, pool: ThreadPoolExecutor, counts: Counts) -> int:
+    """Go from the first page to the last; return how many orders were acknowledged on the way."""
+    acknowledged_before = counts["acknowledged"]
+    page, has_next = 1, True
+    while has_next:
+        found = client.orders(page)
+        counts["pages"] += 1
+        _take(client, run, pool, found.results, counts)
+        page, has_next = page + 1, found.has_next
+        if has_next and run.should_stop():
+            break
+    return counts["acknowledged"] - acknowledged_before
+
+
+def _take(client: Omnitron, run: Run, pool: ThreadPoolExecutor, payloads: list[Any], counts: Counts) -> None:
+    """Fetch the items of a page's orders, store each order, and acknowledge the stored ones."""
+    with connection():
+        seen = seen_before(payloads)
+    acknowledgements: dict[str, Future[None]] = {}
+    fresh = [payload for position, payload in enumerate(payloads) if position not in seen]
+    for position, outcome in seen.items():
+        if outcome is Outcome.UNCHANGED:
+            key = key_of(payloads[position])
+            acknowledgements[key] = pool.submit(client.acknowledge, int(key))
+    for payload, items in _with_items(client, pool, fresh, counts):
+        with connection():
+            outcome = store(payload, items, now=run.now)
+        counts[outcome.value] += 1
+        key = key_of(payload)
+        if outcome is Outcome.REJECTED:
+            logger.warning("Order %s of Omnitron cannot be stored, see rejected_orders.", key)
+        else:
+            acknowledgements[key] = pool.submit(client.acknowledge, int(key))
+    for key, acknowledgement in acknowledgements.items():
+        if _outcome_of(acknowledgement, key, counts) is not None:
+            counts["acknowledged"] += 1
+
+
+def _with_items(
+    client: Omnitron, pool: ThreadPoolExecutor, payloads: list[Any], counts: Counts
+) -> Iterator[tuple[Any, list[Any]]]:
+    """Each order with its items, in the page's order; one whose items cannot be had is left for later."""
+    fetches = [pool.submit(_items_of, client, payload) for payload in payloads]
+    for payload, fetch in zip(payloads, fetches, strict=True):
+        items = _outcome_of(fetch, key_of(payload), counts)
+        if items is not None:
+            yield payload, items[0]
+
+
+def _items_of(client: Omnitron, payload: Any) -> tuple[list[Any]]:
+    """The order's items; none for an order without a usable key, which is rejected as it is."""
+    key = key_of(payload)
+    return (client.items(int(key)) if key.isdigit() else [],)
+
+
+def _outcome_of(call: Future[Any], key: str, counts: Counts) -> Any:
+    """What a call about one order brought, or None where it failed; only that order has to wait."""
+    try:
+        return call.result() or True
+    except OmnitronRefusedError:
+        raise
+    except OmnitronError as error:
+        counts["failed"] += 1
+        logger.warning("Order %s of Omnitron has to wait: %s", key, error)
+        return None

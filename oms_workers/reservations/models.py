@@ -1,0 +1,94 @@
+"""Where stock lies, how much of it, and what has a claim on it."""
+
+from enum import StrEnum
+
+from peewee import (
+    BigAutoField,
+    BigIntegerField,
+    BooleanField,
+    CompositeKey,
+    DoubleField,
+    ForeignKeyField,
+    IntegerField,
+    TextField,
+)
+from playhouse.postgres_ext import DateTimeTZField
+
+from oms_workers.database import Table
+
+
+class ReservationKind(StrEnum):
+    """What a reservation is for."""
+
+    PACKAGE = "package"
+    TRANSFER = "transfer"
+    DISCREPANCY = "discrepancy"
+
+
+class Location(Table):
+    """A place that holds stock. Exactly one is the default: what cannot be placed waits there."""
+
+    id = BigAutoField()
+    code = TextField(unique=True)
+    name = TextField()
+    type = TextField()
+    active = BooleanField(default=True)
+    priority = IntegerField(default=0)
+    country = TextField(null=True)
+    state = TextField(null=True)
+    district = TextField(null=True)
+    city = TextField(null=True)
+    address = TextField(null=True)
+    latitude = DoubleField(null=True)
+    longitude = DoubleField(null=True)
+    quota = IntegerField(null=True)
+    is_default = BooleanField(default=False)
+
+    class Meta:
+        table_name = "locations"
+
+
+class Stock(Table):
+    """What a location has of a sku. Available is `on_hand - reserved - safety`."""
+
+    sku = TextField()
+    location = ForeignKeyField(Location, column_name="location_id")
+    on_hand = IntegerField()
+    reserved = IntegerField(default=0)
+    safety = IntegerField(default=0)
+
+    class Meta:
+        table_name = "stock"
+        primary_key = CompositeKey("sku", "location")
+
+
+class Reservation(Table):
+    """A claim on stock, live until `released_at`; `stock.reserved` is the sum of the live ones."""
+
+    id = BigAutoField()
+    sku = TextField()
+    location = ForeignKeyField(Location, column_name="location_id")
+    quantity = IntegerField()
+    kind = TextField()
+    package_item_id = BigIntegerField(null=True)
+    created_at = DateTimeTZField()
+    expires_at = DateTimeTZField(null=True)
+    released_at = DateTimeTZField(null=True)
+
+    class Meta:
+        table_name = "reservations"
+
+
+class StockMovement(Table):
+    """One change of `on_hand` or `reserved`; rows are only ever added."""
+
+    id = BigAutoField()
+    sku = TextField()
+    location_id = BigIntegerField()
+    quantity = IntegerField()
+    kind = TextField()
+    reason = TextField()
+    at = DateTimeTZField()
+
+    class Meta:
+        table_name = "stock_movements"

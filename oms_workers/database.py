@@ -156,7 +156,7 @@ def row(sql: str, parameters: Parameters = ()) -> Any | None:
 
 @lru_cache(maxsize=256)
 def _row_type(names: tuple[str, ...]) -> Any:
-    return namedtuple("Row", names)
+    return namedtuple("Row", names, rename=True)
 
 
 def database_now() -> datetime:

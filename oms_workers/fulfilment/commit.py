@@ -72,7 +72,7 @@ def _fence(plans: list[Plan]) -> None:
     moved = execute(
         """
         UPDATE orders
-        SET state = planned.state, plan_version = plan_version + 1
+        SET state = planned.state, plan_version = orders.plan_version + 1
         FROM unnest(%s::bigint[], %s::int[], %s::text[]) AS planned (id, plan_version, state)
         WHERE orders.id = planned.id
           AND orders.plan_version = planned.plan_version

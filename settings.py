@@ -197,14 +197,17 @@ class _LocalServers(PydanticBaseSettingsSource):
         return None, field_name, False
 
     def __call__(self) -> dict[str, Any]:
-        try:
-            servers: dict[str, Any] = json.loads(LOCAL_SERVERS.read_text())
-            os.kill(servers.pop("pid"), 0)
-        except PermissionError:
-            return {}
-        except (OSError, ValueError, KeyError, TypeError):
-            return {}
-        return servers
+        return {name.lower(): value for name, value in _local_variables().items()}
+
+
+def _local_variables() -> dict[str, str]:
+    """What a running `oms up` has left for other terminals, or nothing."""
+    try:
+        variables: dict[str, Any] = json.loads(LOCAL_SERVERS.read_text())
+        os.kill(variables.pop("pid"), 0)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+    return variables
 
 
 @dataclass(frozen=True)
@@ -294,7 +297,7 @@ def load(*, need_servers: bool) -> Settings:
 
 def environment() -> dict[str, str]:
     """The variables of `.env` and of the environment, without the empty ones; the environment wins."""
-    layers: tuple[Mapping[str, str | None], ...] = (dotenv_values(".env"), os.environ)
+    layers: tuple[Mapping[str, str | None], ...] = (_local_variables(), dotenv_values(".env"), os.environ)
     return {name: value for layer in layers for name, value in layer.items() if value and value.strip()}
 
 

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from oms_workers.cli import check, migrate, run, schedules, status
+from oms_workers.cli import check, explain, load, migrate, run, schedules, status, up
 from oms_workers.errors import OmsError
 
 app = typer.Typer(
@@ -20,6 +20,9 @@ app.command("schedules")(schedules.schedules)
 app.command("migrate")(migrate.migrate)
 app.command("run")(run.run)
 app.command("status")(status.status)
+app.command("load")(load.load)
+app.command("explain")(explain.explain)
+app.command("up")(up.up)
 
 
 def main() -> None:

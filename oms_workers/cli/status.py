@@ -43,7 +43,7 @@ def collect(now: datetime) -> dict[str, Any]:
             "workers": _workers(),
             "queues": waiting,
             "tasks": [_task(task, now) for task in table.tasks()],
-            "backlog": backlog.backlog(now),
+            "backlog": backlog.backlog(),
         }
 
 

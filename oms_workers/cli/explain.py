@@ -1,0 +1,86 @@
+"""`oms explain`: why an order went where it went."""
+
+from typing import Annotated, Any
+
+import typer
+
+import settings
+from oms_workers.cli.output import console, print_json, print_table
+
+
+def explain(
+    order: Annotated[str, typer.Argument(help="The order's number, or Omnitron's key of it.")],
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Show each attempt to plan an order: the locations considered, their stock then, and each one's verdict.
+
+    Example: oms explain 100042
+    """
+    settings.load_or_exit(need_servers=True)
+    from oms_workers.cli.services import answering
+    from oms_workers.database import connection
+    from oms_workers.errors import OmsError
+    from oms_workers.fulfilment.explanation import explain_orders
+
+    with answering("PostgreSQL"), connection():
+        found = explain_orders(order)
+    if not found:
+        raise OmsError(f"No order {order!r} was pulled, nor rejected; see the last pull in `oms status`.")
+    if as_json:
+        print_json(found)
+        return
+    for one in found:
+        _print_rejected(one) if one["state"] == "rejected" else _print(one)
+
+
+def _print_rejected(order: dict[str, Any]) -> None:
+    console().print(f"order {order['omnitron_id']} was rejected: {order['reason']}", markup=False)
+
+
+def _print(order: dict[str, Any]) -> None:
+    key = order["omnitron_id"]
+    console().print(f"order {order['number']} ({key} in Omnitron) is {order['state']}", markup=False)
+    print_table(
+        ("line", "sku", "quantity", "status"),
+        [(line["id"], line["sku"], line["quantity"], line["status"]) for line in order["lines"]],
+    )
+    if order["line_changes"]:
+        console().print("its lines changed in Omnitron after it was planned, to:", markup=False)
+        lines = order["line_changes"]
+        print_table(("sku", "quantity"), [(line["sku"], line["quantity"]) for line in lines])
+    for plan in order["plans"]:
+        _print_plan(plan)
+    print_table(
+        ("package", "location", "state", "items"),
+        [
+            (package["number"], package["location"], package["state"], _items(package["items"]))
+            for package in order["packages"]
+        ],
+        title="\nPackages",
+    )
+
+
+def _print_plan(plan: dict[str, Any]) -> None:
+    context = plan["context"]
+    scenario = context["scenario"] or "none: no active scenario matches the order"
+    console().print(f"\nattempt {plan['attempt']} at {plan['created_at']}, scenario {scenario}", markup=False)
+    for rule in context["rules"]:
+        ranking = ", ".join(rule["ranking"]) or "the locations' ids"
+        print_table(
+            ("location", "available then", "verdict"),
+            [
+                (considered["location"], _stock(considered.get("stock")), considered["verdict"])
+                for considered in rule["locations"]
+            ],
+            title=f"rule {rule['rule']} ({rule['mode']}, ranked by {ranking})",
+        )
+    for line in context["unplaced"]:
+        console().print(f"unplaced: {line['quantity']} of {line['sku']}", markup=False)
+
+
+def _stock(stock: dict[str, int] | None) -> str:
+    return "" if stock is None else "  ".join(f"{sku} {units}" for sku, units in stock.items())
+
+
+def _items(items: list[dict[str, Any]]) -> str:
+    return ", ".join(f"{item['quantity']} × {item['sku']}" for item in items)

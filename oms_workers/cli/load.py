@@ -1,0 +1,26 @@
+"""`oms load`: a merchant's locations, stock and scenarios from JSON files."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import settings
+
+
+def load(
+    files: Annotated[
+        list[Path], typer.Argument(exists=True, dir_okay=False, readable=True, help="JSON files.")
+    ],
+) -> None:
+    """Add or change locations, stock and scenarios; all files together, or nothing of them.
+
+    Example: oms load examples/locations.json examples/stock.json examples/scenarios.json
+    """
+    settings.load_or_exit(need_servers=True)
+    from oms_workers.cli.services import answering
+    from oms_workers.fulfilment.merchant import load_files
+
+    with answering("PostgreSQL"):
+        counts = load_files(files)
+    print(", ".join(f"{count} {name}" for name, count in counts.items() if count) or "Nothing was given.")

@@ -1,0 +1,203 @@
+"""`oms up`: everything on this machine, from nothing."""
+
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.live import Live
+
+import settings
+from oms_workers.cli.output import console
+from oms_workers.errors import OmsError
+
+#: What the demonstration does more often than a merchant would, so that a minute shows something.
+IMPATIENCE = {
+    "OMNITRON_ORDERS_SCHEDULE": "5",
+    "FULFIL_WAITING_ORDERS_SCHEDULE": "5",
+    "TICK_SECONDS": "10",
+}
+
+PROJECT = Path(settings.__file__).parent
+_REFRESH_SECONDS = 0.5
+_LINE_SECONDS = 5.0
+
+
+class UpError(OmsError):
+    """`oms up` cannot start, or its orders did not move."""
+
+
+def up(
+    seconds: Annotated[
+        float | None, typer.Option(min=1, help="Stop after so many seconds, with status 0 if orders moved.")
+    ] = None,
+) -> None:
+    """Run servers, sandbox, clock and workers here, and show orders becoming packages. Ctrl-C stops it all.
+
+    PostgreSQL and Valkey come from wheels and keep their data in .oms/, unless DATABASE_URL and REDIS_URL
+    are set. The orders are those of a stand-in Omnitron.
+
+    Example: oms up --seconds 60
+    """
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    with ExitStack() as running:
+        running.enter_context(_only_one())
+        environment = _servers(running)
+        _configure(environment)
+        from oms_workers.cli.view import sentence
+
+        supervisor = _start(running, environment)
+        before, after = _watch(supervisor, stop, seconds)
+        moved = {name: after[name] - before[name] for name in ("pulled", "planned")}
+        print(sentence(after))
+    if seconds is not None and not stop.is_set() and not all(moved.values()):
+        raise UpError(f"Orders did not move within {seconds:.0f} s: {moved}. The logs are in {_logs()}.")
+
+
+@contextmanager
+def _only_one() -> Iterator[None]:
+    """The place of this checkout's one `oms up`, by the pid in the file that other terminals read."""
+    settings.LOCAL_DIRECTORY.mkdir(exist_ok=True)
+    pid = _running_pid()
+    if pid is not None:
+        raise UpError(f"Another `oms up` is running here, with the pid {pid}; stop it first.")
+    try:
+        yield
+    finally:
+        settings.LOCAL_SERVERS.unlink(missing_ok=True)
+
+
+def _running_pid() -> int | None:
+    try:
+        pid = int(json.loads(settings.LOCAL_SERVERS.read_text())["pid"])
+        os.kill(pid, 0)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return pid
+
+
+def _servers(running: ExitStack) -> dict[str, str]:
+    """The environment of all that is started, with the servers that were given or are started now."""
+    given = settings.environment()
+    environment = {**os.environ, **{name: given.get(name, value) for name, value in IMPATIENCE.items()}}
+    for key in ("OMNITRON_ORDERS", "FULFIL_WAITING_ORDERS"):
+        if f"{key}_CRONTAB" in given:
+            environment.pop(f"{key}_SCHEDULE")
+    if "DATABASE_URL" not in given:
+        environment["DATABASE_URL"] = _start_postgres(running)
+    if "REDIS_URL" not in given:
+        environment["REDIS_URL"] = _start_valkey(running)
+    port = _free_port()
+    return {**environment, "OMNITRON_URL": f"http://127.0.0.1:{port}", "OMNITRON_TOKEN": "sandbox"}
+
+
+def _start_postgres(running: ExitStack) -> str:
+    from oms_workers.sandbox.servers import EmbeddedPostgres
+
+    server = EmbeddedPostgres(settings.LOCAL_DIRECTORY.resolve() / "pg").start()
+    running.callback(server.stop)
+    return server.url
+
+
+def _start_valkey(running: ExitStack) -> str:
+    from oms_workers.sandbox.servers import EmbeddedValkey
+
+    server = EmbeddedValkey(settings.LOCAL_DIRECTORY.resolve() / "valkey").start()
+    running.callback(server.stop)
+    return server.url
+
+
+def _configure(environment: dict[str, str]) -> None:
+    """Make this process see what its children see, and tell other terminals."""
+    os.environ.update(environment)
+    settings.load_or_exit(need_servers=True)
+    shared = ("DATABASE_URL", "REDIS_URL", "OMNITRON_URL", "OMNITRON_TOKEN", *IMPATIENCE)
+    servers = {"pid": os.getpid(), **{name: environment[name] for name in shared if name in environment}}
+    settings.LOCAL_SERVERS.touch(mode=0o600)
+    settings.LOCAL_SERVERS.write_text(json.dumps(servers))
+
+
+def _start(running: ExitStack, environment: dict[str, str]) -> Any:
+    """Migrate, load the examples, and start the Procfile's processes beside the sandbox."""
+    from oms_workers.fulfilment.merchant import load_files
+    from oms_workers.sandbox.supervisor import Supervisor, read_procfile
+
+    commands = read_procfile(PROJECT / "Procfile")
+    supervisor = Supervisor(environment, directory=PROJECT, logs=_logs())
+    if supervisor.run("release", commands.pop("release")) != 0:
+        raise UpError(f"The release phase failed:\n{supervisor.log('release')}")
+    _refuse_strangers()
+    load_files(sorted((PROJECT / "examples").glob("*.json")))
+    port = environment["OMNITRON_URL"].rpartition(":")[2]
+    running.callback(supervisor.end)
+    supervisor.start({"sandbox": f"python -m oms_workers.sandbox.omnitron --port {port}", **commands})
+    return supervisor
+
+
+def _refuse_strangers() -> None:
+    """The sandbox's orders must not be mixed with a merchant's."""
+    from oms_workers.database import connection, row
+
+    with connection():
+        stranger = row("SELECT number FROM orders WHERE payload #>> '{extra_field,sandbox}' IS NULL LIMIT 1")
+    if stranger is not None:
+        raise UpError(
+            f"The database at DATABASE_URL holds order {stranger.number}, which is not the sandbox's;"
+            " give `oms up` a database of its own."
+        )
+
+
+def _watch(
+    supervisor: Any, stop: threading.Event, seconds: float | None
+) -> tuple[dict[str, int], dict[str, int]]:
+    """Show what happens until it is time to stop; the counts of orders at the start and at the end."""
+    import schedules  # noqa: F401 - fills the table
+    from oms_workers.cli.view import count_orders, draw, sentence
+    from oms_workers.database import UNREACHABLE, connection
+
+    terminal = console()
+    with connection():
+        before = count_orders()
+    deadline = time.monotonic() + (seconds or float("inf"))
+    heading = "oms up: orders of a stand-in Omnitron become packages. Ctrl-C stops everything."
+    with Live(console=terminal, auto_refresh=False, transient=False) as live:
+        spoken_at = 0.0
+        while time.monotonic() < deadline and not stop.is_set():
+            try:
+                with connection():
+                    if terminal.is_terminal:
+                        live.update(draw(heading, lambda: _processes(supervisor)), refresh=True)
+                    elif time.monotonic() - spoken_at >= _LINE_SECONDS:
+                        spoken_at = time.monotonic()
+                        print(sentence(count_orders()), flush=True)
+            except UNREACHABLE as error:
+                print(f"PostgreSQL does not answer: {error}", file=sys.stderr)
+            stop.wait(_REFRESH_SECONDS)
+    with connection():
+        return before, count_orders()
+
+
+def _processes(supervisor: Any) -> str:
+    restarts = len(supervisor.exits)
+    return f"logs in {_logs()}; {restarts} restart(s) so far; in another terminal: oms status"
+
+
+def _logs() -> Path:
+    return settings.LOCAL_DIRECTORY.resolve() / "logs"
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port

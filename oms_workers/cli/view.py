@@ -1,0 +1,120 @@
+"""What `oms up` shows: orders on their way, live on a terminal, a line now and then in a pipe."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.columns import Columns
+from rich.console import Group
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from oms_workers.cli.output import age
+from oms_workers.database import rows
+from oms_workers.fulfilment.models import PackageState
+from oms_workers.scheduling import ledger, table
+
+_LATEST = 12
+_BAR_WIDTH = 30
+
+
+def count_orders() -> dict[str, int]:
+    """Orders by state, rejected ones and packages included; of a demonstration's size."""
+    (found,) = rows(
+        """
+        SELECT count(*) AS pulled,
+               count(*) FILTER (WHERE state = 'waiting') AS waiting,
+               count(*) FILTER (WHERE state <> 'waiting') AS planned,
+               (SELECT count(*) FROM rejected_orders) AS rejected,
+               (SELECT count(*) FROM packages) AS packages,
+               (SELECT count(*) FROM packages WHERE state = 920) AS out_of_stock
+        FROM orders
+        """
+    )
+    counts: dict[str, int] = found._asdict()
+    return counts
+
+
+def sentence(counts: dict[str, int]) -> str:
+    """The counts in one line."""
+    return (
+        f"{counts['pulled']} orders pulled, {counts['waiting']} waiting, {counts['planned']} planned into"
+        f" {counts['packages']} packages, of which {counts['out_of_stock']} out of stock;"
+        f" {counts['rejected']} rejected"
+    )
+
+
+def draw(heading: str, processes: Callable[[], str]) -> Group:
+    """The whole picture, from one look at the database."""
+    now = datetime.now(UTC)
+    return Group(
+        Text(heading, style="bold"),
+        Text(processes(), style="dim"),
+        Text(),
+        Text(sentence(count_orders()), style="bold green"),
+        Text(),
+        Columns([Panel(_locations(), title="packages by location"), Panel(_tasks(now), title="tasks")]),
+        Panel(_latest(now), title="latest packages"),
+    )
+
+
+def _locations() -> Table:
+    found = rows(
+        """
+        SELECT locations.code, count(packages.id) AS packages
+        FROM locations
+        LEFT JOIN packages ON packages.location_id = locations.id AND packages.state = 100
+        GROUP BY locations.id
+        ORDER BY locations.id
+        """
+    )
+    most = max((line.packages for line in found), default=0) or 1
+    shown = Table.grid(padding=(0, 1))
+    for line in found:
+        shown.add_row(
+            line.code, str(line.packages), Text("█" * (_BAR_WIDTH * line.packages // most), style="cyan")
+        )
+    return shown
+
+
+def _tasks(now: datetime) -> Table:
+    shown = Table("task", "last run", "outcome", "next", box=None, pad_edge=False)
+    for task in table.tasks():
+        last = next(iter(ledger.last_runs(task.path)), None)
+        outcome = "" if last is None else (last.reason or last.state)
+        upcoming = age(task.cadence.next(now), now) if task.enabled else "disabled"
+        shown.add_row(task.name, age(last.slot if last else None, now), outcome, upcoming)
+    return shown
+
+
+def _latest(now: datetime) -> Table:
+    found: list[Any] = rows(
+        """
+        SELECT packages.number, orders.number AS order_number, orders.channel, locations.code, packages.state,
+               packages.created_at,
+               (SELECT string_agg(quantity || ' × ' || sku, ', ' ORDER BY id)
+                FROM package_items WHERE package_id = packages.id) AS items
+        FROM packages
+        JOIN orders ON orders.id = packages.order_id
+        JOIN locations ON locations.id = packages.location_id
+        ORDER BY packages.id DESC
+        LIMIT %s
+        """,
+        (_LATEST,),
+    )
+    shown = Table("package", "order", "channel", "location", "state", "items", "", box=None, pad_edge=False)
+    for line in found:
+        state = PackageState(line.state)
+        style = "red" if state is PackageState.OUT_OF_STOCK else "green"
+        name = Text(state.name.lower(), style=style)
+        shown.add_row(
+            line.number,
+            line.order_number,
+            line.channel,
+            line.code,
+            name,
+            line.items,
+            age(line.created_at, now),
+        )
+    return shown

@@ -1,0 +1,50 @@
+"""A merchant's files: what `oms load` reads, checked whole before anything is written."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from oms_workers.database import connection, database_now, transaction
+from oms_workers.fulfilment.loading import load_scenarios
+from oms_workers.fulfilment.scenarios import Scenario
+from oms_workers.reservations.loading import LoadError, LocationSpec, StockSpec, load_locations, load_stock
+
+_MAX_PROBLEMS = 10
+
+
+class Merchant(BaseModel):
+    """One file: any of these lists."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    locations: list[LocationSpec] = []
+    stock: list[StockSpec] = []
+    scenarios: list[Scenario] = []
+
+
+def load_files(files: Sequence[Path]) -> dict[str, int]:
+    """Add or change what the files name, in one transaction; return how much there was of each.
+
+    Raises `LoadError`, which names the file, the place in it and what is wrong.
+    """
+    merchants = [_read(file) for file in files]
+    with connection(), transaction():
+        at = database_now()
+        return {
+            "locations": load_locations([spec for merchant in merchants for spec in merchant.locations]),
+            "stock levels": load_stock([spec for merchant in merchants for spec in merchant.stock], at=at),
+            "scenarios": load_scenarios([spec for merchant in merchants for spec in merchant.scenarios]),
+        }
+
+
+def _read(file: Path) -> Merchant:
+    try:
+        return Merchant.model_validate_json(file.read_bytes())
+    except ValidationError as error:
+        details = error.errors(include_url=False, include_context=False)
+        problems = [
+            f"{'.'.join(map(str, detail['loc'])) or file.name}: {detail['msg'].removeprefix('Value error, ')}"
+            for detail in details[:_MAX_PROBLEMS]
+        ]
+        raise LoadError("\n  ".join([f"{file} cannot be loaded:", *problems])) from None

@@ -1,0 +1,134 @@
+"""Locations and stock from a merchant's files, checked by name and written as one."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from oms_workers.database import execute, rows
+from oms_workers.errors import OmsError
+from oms_workers.reservations.stock import move
+
+_LOCATION_COLUMNS = (
+    "code",
+    "name",
+    "type",
+    "active",
+    "priority",
+    "country",
+    "state",
+    "district",
+    "city",
+    "address",
+    "latitude",
+    "longitude",
+    "quota",
+    "is_default",
+)
+
+Text = Annotated[str, Field(min_length=1, max_length=255)]
+
+
+class LoadError(OmsError):
+    """A file for `oms load` says something that cannot be; nothing of it was written."""
+
+
+class LocationSpec(BaseModel):
+    """A location as a file gives it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    code: Text
+    name: Text
+    type: Text
+    active: bool = True
+    priority: int = 0
+    country: str | None = None
+    state: str | None = None
+    district: str | None = None
+    city: str | None = None
+    address: str | None = None
+    latitude: Annotated[float | None, Field(ge=-90, le=90)] = None
+    longitude: Annotated[float | None, Field(ge=-180, le=180)] = None
+    quota: Annotated[int | None, Field(ge=0)] = None
+    is_default: bool = False
+
+
+class StockSpec(BaseModel):
+    """What a location has of a sku, in units; `safety` of them are never promised."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    sku: Text
+    location: Text
+    on_hand: Annotated[int, Field(ge=-1_000_000_000, le=1_000_000_000)]
+    safety: Annotated[int, Field(ge=0, le=1_000_000_000)] = 0
+
+
+def load_locations(specs: Sequence[LocationSpec]) -> int:
+    """Add or change locations by code, in the caller's transaction. Raises `LoadError`."""
+    defaults = [spec.code for spec in specs if spec.is_default]
+    if len(defaults) > 1:
+        raise LoadError(
+            f"Only one location can be the default, and {' and '.join(defaults)} both say is_default."
+        )
+    if defaults:
+        execute("UPDATE locations SET is_default = false WHERE is_default AND code <> %s", (defaults[0],))
+    for spec in specs:
+        execute(
+            f"""
+            INSERT INTO locations ({", ".join(_LOCATION_COLUMNS)})
+            VALUES ({", ".join(f"%({column})s" for column in _LOCATION_COLUMNS)})
+            ON CONFLICT (code) DO UPDATE
+            SET {", ".join(f"{column} = excluded.{column}" for column in _LOCATION_COLUMNS[1:])}
+            """,
+            spec.model_dump(),
+        )
+    return len(specs)
+
+
+def load_stock(specs: Sequence[StockSpec], *, at: datetime) -> int:
+    """Set what is on hand, by sku and location, in the caller's transaction. Raises `LoadError`."""
+    if not specs:
+        return 0
+    locations = {code: id_ for id_, code in rows("SELECT id, code FROM locations")}
+    unknown = sorted({spec.location for spec in specs} - set(locations))
+    if unknown:
+        raise LoadError(f"Stock is given for the location {unknown[0]!r}, which is not known; load it first.")
+    wanted = {(spec.sku, locations[spec.location]): (spec.on_hand, spec.safety) for spec in specs}
+    if len(wanted) < len(specs):
+        raise LoadError("The stock of one sku at one location is given twice.")
+    before = _lock([*wanted])
+    _upsert(wanted)
+    moved = [(*key, on_hand - before.get(key, 0)) for key, (on_hand, _) in wanted.items()]
+    move([move for move in moved if move[2]], kind="snapshot", reason="oms load", at=at)
+    return len(wanted)
+
+
+def _lock(keys: list[tuple[str, int]]) -> dict[tuple[str, int], int]:
+    found = rows(
+        """
+        SELECT stock.sku, stock.location_id, on_hand
+        FROM stock
+        JOIN unnest(%s::text[], %s::bigint[]) AS wanted (sku, location_id)
+          ON stock.sku = wanted.sku COLLATE "C" AND stock.location_id = wanted.location_id
+        ORDER BY stock.sku COLLATE "C", stock.location_id
+        FOR NO KEY UPDATE OF stock
+        """,
+        ([sku for sku, _ in keys], [location_id for _, location_id in keys]),
+    )
+    return {(sku, location_id): on_hand for sku, location_id, on_hand in found}
+
+
+def _upsert(wanted: dict[tuple[str, int], tuple[int, int]]) -> None:
+    columns: Any = zip(*((*key, *units) for key, units in sorted(wanted.items())), strict=True)
+    execute(
+        """
+        INSERT INTO stock (sku, location_id, on_hand, safety)
+        SELECT new.*
+        FROM unnest(%s::text[], %s::bigint[], %s::int[], %s::int[]) AS new
+        ON CONFLICT (sku, location_id) DO UPDATE SET on_hand = excluded.on_hand, safety = excluded.safety
+        """,
+        [list(column) for column in columns],
+    )

@@ -1,9 +1,9 @@
-"""Scenarios from a merchant's files."""
+"""Scenarios from a merchant's files into their tables, and out of them for the planner."""
 
 from collections.abc import Sequence
 
 from oms_workers.database import execute, jsonb, rows
-from oms_workers.fulfilment.scenarios import Scenario
+from oms_workers.fulfilment.scenarios import Rule, Scenario
 
 
 def load_scenarios(scenarios: Sequence[Scenario]) -> int:
@@ -37,3 +37,24 @@ def load_scenarios(scenarios: Sequence[Scenario]) -> int:
                 ),
             )
     return len(scenarios)
+
+
+def active_scenarios() -> list[Scenario]:
+    """The scenarios to try, in their order, with their rules in theirs."""
+    rules: dict[int, list[Rule]] = {}
+    for found in rows(
+        "SELECT scenario_id, name, filters, ranking, mode FROM scenario_rules ORDER BY scenario_id, position"
+    ):
+        rule = Rule(name=found.name, filters=found.filters, ranking=found.ranking, mode=found.mode)
+        rules.setdefault(found.scenario_id, []).append(rule)
+    return [
+        Scenario(
+            name=found.name,
+            priority=found.priority,
+            conditions=found.conditions,
+            rules=tuple(rules.get(found.id, ())),
+        )
+        for found in rows(
+            "SELECT id, name, priority, conditions FROM scenarios WHERE active ORDER BY priority, id"
+        )
+    ]

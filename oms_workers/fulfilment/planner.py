@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from oms_workers.fulfilment.scenarios import Mode, Rule, Scenario
-from oms_workers.reservations.stock import Available
 
 #: The verdicts on locations that passed a rule's filters.
 CHOSEN = "chosen"
@@ -20,6 +19,10 @@ RANKED_BEHIND = "ranked behind: everything was placed before"
 PLACED_BEFORE = "what it has was placed before"
 NOT_ALL = "does not have all of what is left"
 NO_STOCK = "has none of what is left"
+
+
+#: Units that may be taken, by sku and location's id.
+Available = dict[str, dict[int, int]]
 
 
 class Line(NamedTuple):

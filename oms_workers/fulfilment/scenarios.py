@@ -5,7 +5,6 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from oms_workers.database import rows
 from oms_workers.orders.parsing import FACTS
 
 
@@ -71,24 +70,3 @@ class Scenario(_Checked):
     def matches(self, facts: dict[str, str]) -> bool:
         """Whether each condition names the order's fact; an absent condition matches any."""
         return all(facts.get(name) in allowed for name, allowed in self.conditions.items())
-
-
-def active_scenarios() -> list[Scenario]:
-    """The scenarios to try, in their order, with their rules in theirs."""
-    rules: dict[int, list[Rule]] = {}
-    for found in rows(
-        "SELECT scenario_id, name, filters, ranking, mode FROM scenario_rules ORDER BY scenario_id, position"
-    ):
-        rule = Rule(name=found.name, filters=found.filters, ranking=found.ranking, mode=found.mode)
-        rules.setdefault(found.scenario_id, []).append(rule)
-    return [
-        Scenario(
-            name=found.name,
-            priority=found.priority,
-            conditions=found.conditions,
-            rules=tuple(rules.get(found.id, ())),
-        )
-        for found in rows(
-            "SELECT id, name, priority, conditions FROM scenarios WHERE active ORDER BY priority, id"
-        )
-    ]

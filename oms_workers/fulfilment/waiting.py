@@ -11,8 +11,8 @@ from oms_workers.audit_events.record import Event, record
 from oms_workers.database import connection, database_now, execute, retry_transient, row, rows, transaction
 from oms_workers.errors import OmsError
 from oms_workers.fulfilment.commit import ACTOR, commit_plans
+from oms_workers.fulfilment.loading import active_scenarios
 from oms_workers.fulfilment.planner import Line, Location, OrderToPlan, Plan, Planner
-from oms_workers.fulfilment.scenarios import active_scenarios
 from oms_workers.orders.models import CLOSED_LINE_STATUSES
 from oms_workers.reservations.stock import available
 from oms_workers.scheduling.run import Run

@@ -1,0 +1,290 @@
+"""The environment, read whole and refused by name."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import settings
+from oms_workers.scheduling.cadence import Crontab, Interval
+from tests.seed import OPERATIONS, Operation
+
+PROJECT = Path(settings.__file__).parent
+PROGRAMS = {
+    "oms": [sys.executable, "-m", "oms_workers", "check"],
+    "dramatiq": [sys.executable, "-m", "dramatiq", "schedules", "-p", "1", "-t", "1"],
+    "periodiq": [sys.executable, "-c", "from periodiq import entrypoint; entrypoint()", "schedules"],
+}
+BAD_CRONTABS = [
+    "61 * * * *",
+    "0,3,*,*",
+    "0,3,*,*,*,*",
+    "0,25,*,*,*",
+    "0,3,0,*,*",
+    "0,3,*,13,*",
+    "0,3,*,*,8",
+    "*/0,*,*,*,*",
+    "-1 * * * *",
+    "30-10 * * * *",
+    "0 0 30 2 *",
+    "0 0 * * 5#2",
+    "0 0 L * *",
+    "5/10 * * * *",
+    "@daily",
+    "daily",
+    ",,,,",
+    "٣ * * * *",
+    "* * * * * *",
+    "9" * 5000 + " * * * *",
+]
+BAD_INTERVALS = [
+    "60*",
+    "*60",
+    "60**5",
+    "-60",
+    "+60",
+    "0",
+    "60*0",
+    "1e3",
+    "1.5",
+    "0x10",
+    "6_0",
+    "٦٠",
+    "60 5",
+    "__import__('os')",
+    "9*9*9*9*9*9*9*9*9*9*9*9",
+    "604801",
+    "9" * 5000,
+    "1*" * 5000 + "0",
+    "hourly",
+]
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch):
+    """Read the settings from these variables alone, beside the servers'."""
+    before = settings.current()
+
+    def read_settings(**variables: str) -> settings.Settings:
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        return settings.load(need_servers=True)
+
+    yield read_settings
+    settings._current = before
+
+
+def problems(read, **variables: str) -> list[settings.Problem]:
+    with pytest.raises(settings.SettingsError) as raised:
+        read(**variables)
+    return list(raised.value.problems)
+
+
+@pytest.mark.parametrize("value", BAD_CRONTABS, ids=lambda value: value[:30])
+def test_a_bad_crontab_is_refused_by_name(read, value: str) -> None:
+    (problem,) = problems(read, OMNITRON_ORDERS_CRONTAB=value)
+
+    assert problem.variable == "OMNITRON_ORDERS_CRONTAB"
+    assert value[:50] in problem.value
+    assert problem.problem
+    assert problem.example == "0,3,*,*,*"
+    assert len(str(problem)) < 400
+
+
+@pytest.mark.parametrize("value", BAD_INTERVALS, ids=lambda value: value[:30])
+def test_a_bad_interval_is_refused_by_name(read, value: str) -> None:
+    (problem,) = problems(read, DB_MAINTENANCE_SCHEDULE=value)
+
+    assert problem.variable == "DB_MAINTENANCE_SCHEDULE"
+    assert value[:50] in problem.value
+    assert problem.example == "60*5"
+
+
+@pytest.mark.parametrize("value", ["maybe", "2", "tru", "null", "0.0"])
+def test_a_switch_is_true_or_false(read, value: str) -> None:
+    (problem,) = problems(read, OMNITRON_ORDERS=value)
+
+    assert (problem.variable, problem.example) == ("OMNITRON_ORDERS", "false")
+
+
+@pytest.mark.parametrize(
+    ("value", "enabled"), [("false", False), ("False", False), ("0", False), ("no", False), ("true", True)]
+)
+def test_a_switch_is_read_as_people_write_it(read, value: str, enabled: bool) -> None:
+    assert read(OMNITRON_ORDERS=value).switch("OMNITRON_ORDERS").enabled is enabled
+
+
+def test_both_cadences_of_one_task_are_an_error(read) -> None:
+    (problem,) = problems(
+        read, OMNITRON_ORDERS_CRONTAB="0,3,*,*,*", OMNITRON_ORDERS_SCHEDULE="60", DB_MAINTENANCE_SCHEDULE="60"
+    )
+
+    assert problem.variable == "OMNITRON_ORDERS_CRONTAB"
+    assert "OMNITRON_ORDERS_SCHEDULE" in problem.problem
+
+
+@pytest.mark.parametrize("value", ["", "  "])
+def test_empty_means_unset(read, value: str) -> None:
+    switch = read(OMNITRON_ORDERS=value, OMNITRON_ORDERS_CRONTAB=value, OMNITRON_ORDERS_SCHEDULE="60").switch(
+        "OMNITRON_ORDERS"
+    )
+
+    assert (switch.enabled, switch.cadence, switch.source) == (True, Interval(60), "OMNITRON_ORDERS_SCHEDULE")
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [("60", 60), ("60*5", 300), ("60 * 5", 300), ("007", 7), ("1", 1), ("604800", 604800)],
+)
+def test_an_interval_is_seconds_or_a_product_of_them(read, value: str, seconds: int) -> None:
+    assert read(DB_MAINTENANCE_SCHEDULE=value).switch("DB_MAINTENANCE").cadence == Interval(seconds)
+
+
+@pytest.mark.parametrize(
+    ("value", "expression"),
+    [
+        ("0,3,*,*,*", "0 3 * * *"),
+        ("0 , 3, * ,*,*", "0 3 * * *"),
+        ("0,30 3 * * 1-5", "0,30 3 * * 1-5"),
+        ("0, 30 3 * * 1-5", "0,30 3 * * 1-5"),
+        ("*/60,*,*,*,*", "*/60 * * * *"),
+        ("0 0 * jan sun", "0 0 * jan sun"),
+    ],
+)
+def test_a_crontab_is_the_documents_or_crons_own(read, value: str, expression: str) -> None:
+    loaded = read(DB_MAINTENANCE_CRONTAB=value, TIME_ZONE="Europe/Istanbul")
+
+    assert loaded.switch("DB_MAINTENANCE").cadence == Crontab(expression, loaded.zone)
+
+
+def test_all_errors_of_all_variables_are_reported_together(read) -> None:
+    found = problems(
+        read,
+        DATABASE_URL="mysql://oms:hunter2@db/oms",
+        REDIS_URL="redis://:hunter2@host:port/0",
+        TIME_ZONE="Mars/Olympus",
+        TICK_SECONDS="0",
+        OMNITRON_URL="hub",
+        OMNITRON_CONCURRENCY="many",
+        OMNITRON_ORDERS="maybe",
+        FULFIL_WAITING_ORDERS_SCHEDULE="-60",
+        AUTO_RUN_SHIP_THE_PACKAGE_COMMAND_CRONTAB="@daily",
+    )
+
+    assert {problem.variable for problem in found} == {
+        "DATABASE_URL",
+        "REDIS_URL",
+        "TIME_ZONE",
+        "TICK_SECONDS",
+        "OMNITRON_URL",
+        "OMNITRON_CONCURRENCY",
+        "OMNITRON_ORDERS",
+        "FULFIL_WAITING_ORDERS_SCHEDULE",
+        "AUTO_RUN_SHIP_THE_PACKAGE_COMMAND_CRONTAB",
+    }
+    assert all(problem.example for problem in found)
+    assert "hunter2" not in str(settings.SettingsError(found))
+
+
+def test_no_secret_is_shown_by_a_repr(read) -> None:
+    shown = repr(
+        read(
+            DATABASE_URL="postgres://oms:hunter2@db/oms",
+            OMNITRON_TOKEN="hunter2",
+            OMNITRON_PASSWORD="hunter2",
+        )
+    )
+
+    assert "hunter2" not in shown
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.env_key)
+def test_the_documents_examples_are_valid(
+    read, monkeypatch: pytest.MonkeyPatch, operation: Operation
+) -> None:
+    key = operation.env_key
+
+    assert read(**{key: "false"}).switch(key).enabled is False
+    assert read(**{f"{key}_SCHEDULE": operation.schedule_example}).switch(key).source == f"{key}_SCHEDULE"
+    monkeypatch.delenv(f"{key}_SCHEDULE")
+    crontab = read(**{f"{key}_CRONTAB": operation.crontab_example}).switch(key).cadence
+    assert crontab == Crontab(operation.crontab_example.replace(",", " "), settings.current().zone)
+
+
+def test_the_keys_are_the_documents() -> None:
+    assert tuple(operation.env_key for operation in OPERATIONS) == settings.TASK_KEYS
+
+
+def test_the_environment_wins_over_the_file(read, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("TICK_SECONDS=7\nDB_MAINTENANCE=false\nOMNITRON_ORDERS_SCHEDULE=30\n")
+
+    loaded = read(TICK_SECONDS="9", OMNITRON_ORDERS_SCHEDULE="45")
+
+    assert loaded.tick_seconds == 9
+    assert loaded.switch("DB_MAINTENANCE").enabled is False
+    assert loaded.switch("OMNITRON_ORDERS").cadence == Interval(45)
+
+
+def test_a_misspelt_key_is_warned_of_and_a_strangers_is_not(read) -> None:
+    read(
+        OMNITRON_ORDER_SCHEDULE="60",
+        FULFILL_WAITING_ORDERS="false",
+        DB_MAINTENANCE_CRON="0,3,*,*,*",
+        BACKUP_SCHEDULE="daily",
+        ORDERS="1",
+    )
+
+    warned = settings.warnings()
+
+    assert len(warned) == 3
+    assert any("OMNITRON_ORDER_SCHEDULE" in line and "OMNITRON_ORDERS_SCHEDULE" in line for line in warned)
+    assert any("DB_MAINTENANCE_CRONTAB" in line for line in warned)
+    assert any("FULFIL_WAITING_ORDERS" in line for line in warned)
+
+
+def test_two_day_fields_are_warned_of(read) -> None:
+    read(DB_MAINTENANCE_CRONTAB="0 3 1 * 1", ARCHIVE_OLD_AUDIT_EVENTS_CRONTAB="0 3 1 * *")
+
+    (warning,) = settings.warnings()
+
+    assert warning.startswith("DB_MAINTENANCE_CRONTAB=0 3 1 * 1")
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_every_program_exits_with_2_and_names_what_is_wrong(program: str) -> None:
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(PROJECT),
+        "DATABASE_URL": "postgres://oms:hunter2@db:port/oms",
+        "OMNITRON_ORDERS_CRONTAB": "61 * * * *",
+    }
+
+    ended = subprocess.run(PROGRAMS[program], env=environment, capture_output=True, text=True, timeout=30)
+
+    said = ended.stdout + ended.stderr
+    assert ended.returncode == 2, said
+    assert "DATABASE_URL" in said
+    assert "OMNITRON_ORDERS_CRONTAB='61 * * * *'" in said
+    assert "hunter2" not in said
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_every_program_says_which_server_is_missing(program: str) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT), "DATABASE_URL": ""}
+
+    ended = subprocess.run(PROGRAMS[program], env=environment, capture_output=True, text=True, timeout=30)
+
+    said = ended.stdout + ended.stderr
+    assert ended.returncode == 2, said
+    assert "DATABASE_URL: is not set" in said
+
+
+def test_the_example_file_names_every_variable() -> None:
+    lines = (PROJECT / ".env.example").read_text().splitlines()
+    named = {line.lstrip("# ").partition("=")[0] for line in lines if "=" in line}
+
+    keys = {key + suffix for key in settings.TASK_KEYS for suffix in ("", "_CRONTAB", "_SCHEDULE")}
+    assert {name.upper() for name in settings.Settings.model_fields} <= named
+    assert keys <= named

@@ -23,7 +23,9 @@ INTERVALS = {"oms.tests.tasks.quick": timedelta(seconds=2), "oms.tests.tasks.slo
 
 
 class Stage:
-    def __init__(self, directory: Path, **variables: str) -> None:
+    """Servers of its own, and the Procfile's processes with the tasks of `table`."""
+
+    def __init__(self, directory: Path, table: str = "tests.processes.table", **variables: str) -> None:
         self.postgres = EmbeddedPostgres(directory / "pg").start()
         self.valkey = EmbeddedValkey(directory / "valkey").start()
         self.evidence = directory
@@ -39,7 +41,7 @@ class Stage:
         }
         self.processes = Supervisor(environment, directory=directory, logs=directory / "logs")
         self.commands = {
-            name: command.replace("schedules", "tests.processes.table", 1)
+            name: command.replace("schedules", table, 1)
             for name, command in read_procfile(PROJECT / "Procfile").items()
         }
 
@@ -57,7 +59,7 @@ class Stage:
 
     def query(self, sql: str, *parameters: object) -> list[Any]:
         with psycopg.connect(self.postgres.url, autocommit=True, row_factory=namedtuple_row) as session:
-            return session.execute(sql, parameters).fetchall()
+            return session.execute(sql, parameters or None).fetchall()
 
     def runs(self, task: str) -> list[Any]:
         return self.query(
@@ -120,7 +122,8 @@ class Stage:
 
 
 @contextmanager
-def stage(directory: Path, **variables: str) -> Iterator[Stage]:
+def stage(directory: Path, **variables: Any) -> Iterator[Stage]:
+    """The servers, running and migrated; whatever was started on them is ended afterwards."""
     on = Stage(directory, **variables)
     try:
         on.release()

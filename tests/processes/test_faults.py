@@ -125,7 +125,7 @@ def test_sigterm_drains_within_30_s_and_hands_the_run_over(
     }
     with stage(short(tmp_path_factory), **hour_long) as on:
         on.start("worker", "worker2", "clock")
-        on.until(lambda: on.query("SELECT 1 FROM scheduled_tasks WHERE task LIKE '%%slow'"), 20)
+        on.until(lambda: on.query("SELECT 1 FROM scheduled_tasks WHERE task LIKE '%slow'"), 20)
         # The cadence is made older than its last slot, so that the tick finds one to send.
         on.query("UPDATE scheduled_tasks SET since = since - interval '8 days' RETURNING 1")
         first = on.until(lambda: [run for run in on.runs("slow") if run.state == "running"], 20)[0]

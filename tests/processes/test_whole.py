@@ -1,0 +1,117 @@
+"""The whole of it: the Procfile's own processes, orders over HTTP, packages in the end."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+import redis
+
+from oms_workers.sandbox.omnitron import TOKEN
+from tests.processes.stage import PROJECT, Stage, stage
+
+#: DESIGN's limits for one clock and one worker together, so that two generations fit a 20-connection plan.
+MAX_CONNECTIONS = 9
+MAX_MEGABYTES = 256
+
+
+@pytest.fixture
+def on(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    port = free_port()
+    variables = {
+        "OMNITRON_ORDERS": "true",
+        "OMNITRON_ORDERS_SCHEDULE": "2",
+        "FULFIL_WAITING_ORDERS_SCHEDULE": "2",
+        "OMNITRON_URL": f"http://127.0.0.1:{port}",
+        "OMNITRON_TOKEN": TOKEN,
+    }
+    with stage(tmp_path_factory.mktemp("s"), table="schedules", **variables) as running:
+        load(running)
+        sandbox = f"python -m oms_workers.sandbox.omnitron --port {port} --orders-per-second 20"
+        running.processes.start({"sandbox": sandbox})
+        running.start("clock", "worker")
+        yield running
+
+
+def load(on: Stage) -> None:
+    files = " ".join(str(path) for path in sorted((PROJECT / "examples").glob("*.json")))
+    assert on.processes.run("load", f"python -m oms_workers load {files}") == 0, on.processes.log("load")
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def planned(on: Stage) -> int:
+    return on.query("SELECT count(*) AS n FROM orders WHERE state = 'planned'")[0].n
+
+
+def test_orders_become_packages_within_the_footprint(on: Stage) -> None:
+    client = redis.Redis.from_url(on.valkey.url)
+    most_redis = most_postgres = 0
+
+    def watch() -> bool:
+        nonlocal most_redis, most_postgres
+        most_redis = max(most_redis, len(client.client_list()) - 1)
+        most_postgres = max(most_postgres, on.query(PEERS)[0].n)
+        return planned(on) >= 300
+
+    on.until(watch, 60)
+
+    client.close()
+    assert most_redis <= MAX_CONNECTIONS
+    assert most_postgres <= MAX_CONNECTIONS
+    assert megabytes(on) <= MAX_MEGABYTES
+    assert on.processes.exits == []
+    assert on.query(MISCOUNTED) == []
+    assert on.query("SELECT 1 FROM rejected_orders WHERE reason = ''") == []
+    assert on.query("SELECT count(*) AS n FROM rejected_orders")[0].n >= 10
+
+
+PEERS = """
+    SELECT count(*) AS n
+    FROM pg_stat_activity
+    WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() AND application_name LIKE 'oms-workers%'
+"""
+
+#: Stock whose counter is not the sum of its live reservations, or that is oversold.
+MISCOUNTED = """
+    SELECT sku, location_id, reserved, on_hand, coalesce(sum(quantity), 0) AS live
+    FROM stock
+    LEFT JOIN reservations USING (sku, location_id)
+    WHERE released_at IS NULL
+    GROUP BY sku, location_id
+    HAVING reserved <> coalesce(sum(quantity), 0) OR reserved > on_hand
+"""
+
+
+def megabytes(on: Stage) -> float:
+    """What clock and worker have of the machine's memory, shared pages counted in parts."""
+    pids = on.alive()
+    return sum(psutil.Process(pid).memory_full_info().pss for pid in pids) / 1024 / 1024
+
+
+def test_make_run_is_oms_up_and_ends_by_itself(tmp_path: Path) -> None:
+    """`oms up` in a directory of its own: it starts from nothing, moves orders, and leaves nothing behind."""
+    environment = {name: value for name, value in os.environ.items() if not name.endswith("_URL")}
+    ended = subprocess.run(
+        [sys.executable, "-m", "oms_workers", "up", "--seconds", "20"],
+        cwd=tmp_path,
+        env={**environment, "PYTHONPATH": str(PROJECT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "planned into" in ended.stdout
+    assert not (tmp_path / ".oms" / "servers.json").exists()
+    assert [
+        process for process in psutil.process_iter(["cmdline"]) if str(tmp_path) in str(process.info)
+    ] == []

@@ -47,7 +47,7 @@ class Tally:
 
     counts: Counter[str] = field(default_factory=lambda: Counter(orders=0, packages=0, out_of_stock=0))
     losses: Counter[int] = field(default_factory=Counter)
-    size: int = BATCH
+    size: int = field(default_factory=lambda: BATCH)
 
 
 def plan_waiting_orders(run: Run) -> dict[str, int]:

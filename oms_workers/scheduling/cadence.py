@@ -29,6 +29,9 @@ MAX_INTERVAL_SECONDS = 7 * 24 * 60 * 60
 #: side. No zone that we promise moves its clock by more; what lies on the wrong side is dropped.
 CLOCK_CHANGE_MARGIN = timedelta(hours=3)
 
+#: cronsim leaves out the instant that it starts from; asked on a slot, `latest` must not.
+ONE_MINUTE = timedelta(minutes=1)
+
 CRONTAB_EXAMPLE = "0,3,*,*,*"
 INTERVAL_EXAMPLE = "60*5"
 
@@ -116,7 +119,7 @@ class Crontab:
     zone: ZoneInfo
 
     def latest(self, now: datetime) -> datetime:
-        start = (now + CLOCK_CHANGE_MARGIN).astimezone(self._wall)
+        start = (now + self._margin).astimezone(self._wall)
         return next(slot for slot in self._slots(start, reverse=True) if slot <= now)
 
     def next(self, after: datetime) -> datetime:
@@ -127,7 +130,11 @@ class Crontab:
         return len({slot for slot in slots if slot >= first})
 
     def _from(self, instant: datetime) -> Iterator[datetime]:
-        return self._slots((instant - CLOCK_CHANGE_MARGIN).astimezone(self._wall), reverse=False)
+        return self._slots((instant - self._margin).astimezone(self._wall), reverse=False)
+
+    @property
+    def _margin(self) -> timedelta:
+        return ONE_MINUTE if self._wall is UTC else CLOCK_CHANGE_MARGIN
 
     @property
     def _wall(self) -> tzinfo:

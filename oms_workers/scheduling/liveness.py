@@ -151,8 +151,8 @@ def _find_suspects(task: str | None) -> list[Any]:
         FROM scheduled_runs
         WHERE state = 'running'
           AND (%(task)s::text IS NULL OR task = %(task)s)
-          AND clock_timestamp() > pg_postmaster_start_time() + make_interval(secs => {START_GRACE_SECONDS})
+          AND clock_timestamp() > pg_postmaster_start_time() + make_interval(secs => %(grace)s)
           AND NOT {HOLDS_LOCK.format(worker="worker")}
         """,
-        {"task": task},
+        {"task": task, "grace": START_GRACE_SECONDS},
     )

@@ -1,28 +1,416 @@
-"""The ledger, against a real PostgreSQL."""
+"""The ledger, against a real PostgreSQL: weekly slots, so that none comes due in the middle of a test."""
 
-from datetime import timedelta
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 import settings
-from oms_workers.database import connection_parameters, execute
-from oms_workers.scheduling import ledger
+from oms_workers.database import connection, connection_parameters, database_now, execute, rows
+from oms_workers.scheduling import ledger, liveness
 from oms_workers.scheduling.cadence import Interval
-from oms_workers.scheduling.liveness import Liveness
+from oms_workers.scheduling.decision import BACKOFF, MAX_ATTEMPTS
 
 TASK = "oms.tests.tasks.sweep"
+WEEK = timedelta(weeks=1)
+WEEKLY = Interval(int(WEEK.total_seconds()))
+DEAD = "elsewhere/1/00000000"
+PLAN = ledger.Plan(TASK, WEEKLY, enabled=True, catch_up=8 * WEEK)
+
+
+@pytest.fixture(autouse=True)
+def no_grace(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(liveness, "START_GRACE_SECONDS", 0)
 
 
 @pytest.fixture
-def worker(db):
-    liveness = Liveness(connection_parameters(settings.current())).start()
-    yield liveness.worker
-    liveness.stop()
+def worker() -> Iterator[str]:
+    alive = liveness.Liveness(connection_parameters(settings.current())).start()
+    yield alive.worker
+    alive.stop()
 
 
-def test_x(worker):
-    plan = ledger.Plan(TASK, Interval(1), True, timedelta(hours=6))
+def no_wait(seconds: float) -> None:
+    """Whoever is dead now will not come back."""
+
+
+def claim(worker: str, plan: ledger.Plan = PLAN, **changes: Any) -> ledger.Attempt | None:
+    return ledger.claim(plan, **{"trigger": "tick", "worker": worker, "wait": no_wait, **changes})
+
+
+def known_for(weeks: int, plan: ledger.Plan = PLAN) -> datetime:
+    """Let the cadence be so many slots old, the newest of which is returned."""
     ledger.record_cadences([plan])
-    execute("UPDATE scheduled_tasks SET since = clock_timestamp() - interval '5 s'")
-    a = ledger.claim(plan, trigger="tick", worker=worker, wait=lambda s: None)
-    assert a
+    newest = plan.cadence.latest(database_now())
+    execute("UPDATE scheduled_tasks SET since = %s", (newest - (weeks - 1) * WEEK,))
+    return newest
+
+
+def a_row(slot: datetime, state: str, *, worker: str | None = None, **columns: Any) -> int:
+    values = {
+        "task": TASK,
+        "slot": slot,
+        "first_slot": slot,
+        "state": state,
+        "trigger": "periodiq",
+        "attempts": 1,
+        "started_at": slot,
+        "worker": worker,
+        **columns,
+    }
+    (inserted,) = rows(
+        f"""
+        INSERT INTO scheduled_runs ({", ".join(values)})
+        VALUES ({", ".join(f"%({name})s" for name in values)})
+        RETURNING id
+        """,
+        values,
+    )
+    return inserted.id
+
+
+def table() -> list[tuple[Any, ...]]:
+    """Each row of the ledger: slot, slots, state, reason, attempts."""
+    return [
+        tuple(row)
+        for row in rows("SELECT slot, slots, state, reason, attempts FROM scheduled_runs ORDER BY slot, id")
+    ]
+
+
+def test_a_new_cadence_has_no_slots_yet(worker: str) -> None:
+    assert claim(worker) is None
+    assert table() == []
+
+
+def test_the_newest_slot_runs_and_the_older_ones_are_one_row(worker: str) -> None:
+    newest = known_for(5)
+
+    attempt = claim(worker)
+
+    assert attempt is not None
+    assert (attempt.slot, attempt.attempts, attempt.worker) == (newest, 1, worker)
+    assert table() == [
+        (newest - WEEK, 4, "skipped", "coalesced", 0),
+        (newest, 1, "running", None, 1),
+    ]
+    (coalesced,) = rows("SELECT first_slot, result FROM scheduled_runs WHERE reason = 'coalesced'")
+    assert coalesced.first_slot == newest - 4 * WEEK
+    assert coalesced.result["slots"] == 4
+
+
+def test_what_lies_behind_a_row_is_accounted_for(worker: str) -> None:
+    newest = known_for(5)
+    a_row(newest - 3 * WEEK, "succeeded")
+
+    claim(worker)
+
+    assert [row[:4] for row in table()] == [
+        (newest - 3 * WEEK, 1, "succeeded", None),
+        (newest - WEEK, 2, "skipped", "coalesced"),
+        (newest, 1, "running", None),
+    ]
+
+
+def test_slots_too_old_to_be_caught_up_with_are_one_stale_row(worker: str) -> None:
+    plan = ledger.Plan(TASK, WEEKLY, enabled=True, catch_up=timedelta(0))
+    newest = known_for(3, plan)
+
+    assert claim(worker, plan) is None
+    assert claim(worker, plan) is None
+
+    assert table() == [(newest, 3, "skipped", "stale", 0)]
+
+
+def test_a_message_that_comes_twice_runs_once(worker: str) -> None:
+    known_for(1)
+
+    attempts = [claim(worker), claim(worker)]
+
+    assert attempts[0] is not None
+    assert attempts[1] is None
+    assert len(table()) == 1
+
+
+def test_a_slot_is_run_once_whoever_comes_at_the_same_time(worker: str) -> None:
+    known_for(3)
+
+    def claim_alone(_: int) -> ledger.Attempt | None:
+        with connection():
+            return claim(worker)
+
+    with ThreadPoolExecutor(3) as pool:
+        attempts = [*pool.map(claim_alone, range(60))]
+
+    assert sum(attempt is not None for attempt in attempts) == 1
+    assert [row[2] for row in table()] == ["skipped", "running"]
+
+
+def test_a_disabled_task_is_accounted_for_and_replays_nothing_when_enabled(worker: str) -> None:
+    off = ledger.Plan(TASK, WEEKLY, enabled=False, catch_up=8 * WEEK)
+    newest = known_for(2, off)
+
+    assert claim(worker, off) is None
+    ledger.record_cadences([PLAN])
+    assert claim(worker) is None
+
+    assert table() == [(newest, 2, "skipped", "disabled", 0)]
+
+
+def test_a_process_that_still_thinks_it_enabled_runs_nothing_of_a_disabled_task(worker: str) -> None:
+    known_for(1)
+    ledger.record_cadences([ledger.Plan(TASK, WEEKLY, enabled=False, catch_up=8 * WEEK)])
+
+    assert claim(worker) is None
+    assert [row[3] for row in table()] == ["disabled"]
+
+
+def test_a_slot_whose_predecessor_still_runs_is_an_overlap(worker: str) -> None:
+    newest = known_for(2)
+    a_row(newest - WEEK, "running", worker=worker)
+
+    assert claim(worker) is None
+
+    assert [row[:4] for row in table()] == [
+        (newest - WEEK, 1, "running", None),
+        (newest, 1, "skipped", "overlap"),
+    ]
+
+
+def test_a_manual_run_makes_a_slot_an_overlap(worker: str) -> None:
+    newest = known_for(1)
+    manual = ledger.claim_manually(TASK, worker=worker, wait=no_wait)
+
+    assert manual is not None
+    assert claim(worker) is None
+    assert (newest, 1, "skipped", "overlap", 0) in table()
+
+
+def test_a_dead_worker_s_slot_is_taken_over(worker: str) -> None:
+    newest = known_for(1)
+    a_row(newest, "running", worker=DEAD)
+
+    attempt = claim(worker)
+
+    assert attempt is not None
+    assert attempt.attempts == 2
+    assert table() == [(newest, 1, "running", None, 2)]
+
+
+def test_a_dead_worker_s_older_slot_is_closed_and_the_newest_runs(worker: str) -> None:
+    newest = known_for(2)
+    a_row(newest - WEEK, "running", worker=DEAD)
+
+    attempt = claim(worker)
+
+    assert attempt is not None
+    assert attempt.slot == newest
+    assert [row[2] for row in table()] == ["failed", "running"]
+    assert rows("SELECT error FROM scheduled_runs ORDER BY slot")[0].error == "worker died"
+
+
+def test_a_living_worker_is_left_alone(worker: str) -> None:
+    newest = known_for(1)
+    a_row(newest, "running", worker=worker)
+
+    assert ledger.close_orphans(None, no_wait) == 0
+    assert claim("another/1/11111111") is None
+    assert table() == [(newest, 1, "running", None, 1)]
+
+
+def test_a_lock_that_comes_back_between_two_looks_is_no_death() -> None:
+    newest = known_for(1)
+    returning = liveness.Liveness(connection_parameters(settings.current()))
+    a_row(newest, "running", worker=returning.worker)
+
+    closed = ledger.close_orphans(None, lambda _: returning.start())
+
+    returning.stop()
+    assert closed == 0
+    assert table() == [(newest, 1, "running", None, 1)]
+
+
+def test_nobody_is_dead_just_after_postgresql_has_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    a_row(known_for(1), "running", worker=DEAD)
+    monkeypatch.setattr(liveness, "START_GRACE_SECONDS", 10 * 365 * 86400)
+
+    assert ledger.close_orphans(None, no_wait) == 0
+
+
+def test_orphans_of_tasks_that_are_gone_are_closed_too() -> None:
+    a_row(datetime(2026, 1, 1, tzinfo=UTC), "running", worker=DEAD, task="oms.tests.tasks.renamed_since")
+
+    assert ledger.close_orphans(None, no_wait) == 1
+
+
+def test_an_orphaned_manual_run_is_never_run_again(worker: str) -> None:
+    newest = known_for(1)
+    a_row(newest, "succeeded")
+    a_row(newest + timedelta(seconds=1), "running", worker=DEAD, trigger="manual")
+
+    assert claim(worker) is None
+    assert ledger.is_due(PLAN) is None
+    (manual,) = rows("SELECT state, next_attempt_at FROM scheduled_runs WHERE trigger = 'manual'")
+    assert (manual.state, manual.next_attempt_at) == ("failed", None)
+
+
+def test_a_failure_is_tried_again_after_its_pause_and_four_times_in_all(worker: str) -> None:
+    newest = known_for(1)
+
+    for attempts in range(1, MAX_ATTEMPTS + 1):
+        attempt = claim(worker)
+        assert attempt is not None, attempts
+        assert attempt.attempts == attempts
+        ledger.fail(attempt, "ValueError: no such luck")
+        assert claim(worker) is None
+        (failed,) = rows("SELECT next_attempt_at - finished_at AS pause FROM scheduled_runs")
+        if attempts < MAX_ATTEMPTS:
+            assert abs(failed.pause - BACKOFF[attempts - 1]) < timedelta(seconds=5)
+            execute("UPDATE scheduled_runs SET next_attempt_at = now()")
+            assert ledger.is_due(PLAN) == newest
+
+    assert table() == [(newest, 1, "failed", None, MAX_ATTEMPTS)]
+    assert ledger.is_due(PLAN) is None
+
+
+def test_a_failure_is_not_tried_again_once_a_newer_slot_is_there(worker: str) -> None:
+    newest = known_for(2)
+    a_row(newest - WEEK, "failed", next_attempt_at=newest)
+
+    attempt = claim(worker)
+
+    assert attempt is not None
+    assert attempt.slot == newest
+    ledger.succeed(attempt, None)
+    assert ledger.is_due(PLAN) is None
+
+
+def test_deaths_count_as_attempts(worker: str) -> None:
+    newest = known_for(1)
+    a_row(newest, "running", worker=DEAD, attempts=MAX_ATTEMPTS)
+
+    assert claim(worker) is None
+    assert table() == [(newest, 1, "failed", None, MAX_ATTEMPTS)]
+
+
+def test_a_run_that_was_stopped_is_free_at_once_and_not_charged(worker: str) -> None:
+    known_for(1)
+    first = claim(worker)
+    assert first is not None
+
+    ledger.release(first, "stopped at a batch's end", {"orders": 7})
+    again = claim(worker)
+
+    assert again is not None
+    assert again.attempts == 1
+
+
+def test_the_end_is_written_only_by_the_attempt_that_owns_the_row(worker: str) -> None:
+    known_for(1)
+    execute_as_dead = claim(DEAD)
+    owner = claim(worker)
+    assert execute_as_dead is not None
+    assert owner is not None
+    assert owner.attempts == 2
+
+    assert not ledger.succeed(execute_as_dead, {"orders": 1})
+    assert not ledger.fail(execute_as_dead, "too late")
+    assert ledger.succeed(owner, {"orders": 2})
+    assert not ledger.succeed(owner, {"orders": 3})
+    (ended,) = rows("SELECT state, result FROM scheduled_runs")
+    assert (ended.state, ended.result) == ("succeeded", {"orders": 2})
+
+
+def test_an_error_of_any_length_and_content_can_be_kept(worker: str) -> None:
+    known_for(1)
+    attempt = claim(worker)
+    assert attempt is not None
+
+    ledger.fail(attempt, "\0" + "x" * 100_000)
+
+    (failed,) = rows("SELECT error FROM scheduled_runs")
+    assert len(failed.error) == ledger.MAX_ERROR_CHARACTERS
+
+
+def test_while_another_run_lives_there_is_no_manual_one(worker: str) -> None:
+    assert ledger.claim_manually(TASK, worker=worker, wait=no_wait) is not None
+    assert ledger.claim_manually(TASK, worker=worker, wait=no_wait) is None
+
+
+def test_a_dead_worker_s_run_does_not_stand_in_the_way_of_a_manual_one(worker: str) -> None:
+    a_row(datetime(2026, 1, 1, tzinfo=UTC), "running", worker=DEAD)
+
+    assert ledger.claim_manually(TASK, worker=worker, wait=no_wait) is not None
+
+
+@pytest.mark.parametrize(("seconds", "runs"), [(3, True), (7, False)])
+def test_a_clock_that_is_a_moment_ahead_of_postgresql_is_believed(
+    worker: str, seconds: int, runs: bool
+) -> None:
+    now = database_now()
+    period = 100_000
+    plan = ledger.Plan(
+        TASK, Interval(period, offset=(int(now.timestamp()) + seconds) % period), enabled=True, catch_up=WEEK
+    )
+    ledger.record_cadences([plan])
+
+    attempt = claim(worker, plan, message_slot=plan.cadence.next(now))
+
+    assert (attempt is not None) is runs
+
+
+def since(cadence: Interval) -> datetime:
+    (found,) = rows("SELECT since FROM scheduled_tasks WHERE cadence = %s", (str(cadence),))
+    return found.since
+
+
+def test_old_and_new_cadence_live_side_by_side_in_a_deploy() -> None:
+    daily = ledger.Plan(TASK, Interval(86400), enabled=True, catch_up=WEEK)
+    ledger.record_cadences([PLAN])
+    ledger.record_cadences([daily])
+    before = since(WEEKLY), since(Interval(86400))
+
+    for _ in range(3):
+        ledger.record_cadences([PLAN])
+        ledger.record_cadences([daily])
+
+    assert (since(WEEKLY), since(Interval(86400))) == before
+
+
+def test_a_cadence_that_was_replaced_starts_anew_when_it_comes_back() -> None:
+    known_for(5)
+    before = since(WEEKLY)
+    execute("UPDATE scheduled_tasks SET last_seen = now() - interval '11 minutes'")
+    ledger.record_cadences([ledger.Plan(TASK, Interval(86400), enabled=True, catch_up=WEEK)])
+
+    ledger.record_cadences([PLAN])
+
+    assert since(WEEKLY) > before
+
+
+def test_an_outage_of_everything_replaces_no_cadence(worker: str) -> None:
+    newest = known_for(5)
+    execute("UPDATE scheduled_tasks SET last_seen = now() - interval '5 hours'")
+
+    ledger.record_cadences([PLAN])
+    attempt = claim(worker)
+
+    assert attempt is not None
+    assert (attempt.slot, table()[0][:2]) == (newest, (newest - WEEK, 4))
+
+
+def test_pruning_keeps_thirty_days_and_each_task_s_newest() -> None:
+    now = datetime(2026, 11, 23, 12, tzinfo=UTC)
+    boundary = now - ledger.RETENTION
+    hour = timedelta(hours=1)
+    a_row(boundary - hour, "succeeded")
+    to_be_kept = [
+        a_row(boundary, "succeeded"),
+        a_row(boundary + hour, "succeeded"),
+        a_row(boundary - hour, "succeeded", task="a task that has not run since"),
+        a_row(boundary - hour, "running", worker=DEAD, task="a run that nobody has closed"),
+    ]
+
+    assert ledger.prune(now) == 1
+    assert [row.id for row in rows("SELECT id FROM scheduled_runs ORDER BY id")] == to_be_kept

@@ -1,0 +1,118 @@
+"""Many workers, doubled messages and kills at random moments, on the ledger's claim alone.
+
+Run as a program of its own, which forks its workers after everything is imported: a fork costs a
+millisecond, so that more than a hundred workers can die in half a minute. What they saw is in the table
+`evidence`, next to the ledger.
+"""
+
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any, NoReturn
+
+import psycopg
+
+import settings
+from oms_workers.database import connection, connection_parameters, execute
+from oms_workers.scheduling import ledger, liveness
+from oms_workers.scheduling.cadence import Interval
+
+TASKS = ("oms.tests.tasks.first", "oms.tests.tasks.second")
+PERIOD = timedelta(seconds=1)
+WORKERS = 6
+
+#: An advisory lock that a run holds while it works; a second one of the task cannot have it.
+WITNESS_CLASS = 77
+
+#: Runs are shorter and longer than the period, so that slots are missed and overlapped too.
+WORK_SECONDS = (0.0, 0.1, 0.3, 0.6, 2.5)
+
+#: Dead is who has had no lock at two looks this far apart; the forks' locks go with their sockets, at once.
+CONFIRMATION_SECONDS = 0.4
+
+
+def plan_of(task: str) -> ledger.Plan:
+    return ledger.Plan(task, Interval(int(PERIOD.total_seconds())), enabled=True, catch_up=timedelta(hours=6))
+
+
+def main(kills: int, seed: int) -> None:
+    """Kill so many of the workers, one after the other, let the rest work on for a while, and end them."""
+    liveness.START_GRACE_SECONDS = 0
+    liveness.CONFIRMATION_SECONDS = CONFIRMATION_SECONDS
+    chance = random.Random(seed)
+    workers = [fork(lambda: work(chance.random())) for _ in range(WORKERS)]
+    for _ in range(kills):
+        time.sleep(chance.uniform(0.02, 0.25))
+        killed = workers.pop(chance.randrange(WORKERS))
+        end(killed)
+        workers.append(fork(lambda: work(chance.random())))
+    time.sleep(4 * CONFIRMATION_SECONDS + 2)
+    for pid in workers:
+        end(pid)
+
+
+def fork(work_in_child: Callable[[], NoReturn]) -> int:
+    pid = os.fork()
+    if pid == 0:
+        try:
+            work_in_child()
+        finally:
+            os._exit(1)
+    return pid
+
+
+def end(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+
+
+def work(seed: float) -> NoReturn:
+    """What a worker does with its messages, of which it gets more than it should."""
+    chance = random.Random(seed)
+    alive = liveness.Liveness(connection_parameters(settings.current())).start()
+    witness = psycopg.connect(autocommit=True, **connection_parameters(settings.current()))
+    while True:
+        plan = plan_of(chance.choice(TASKS))
+        with suppress(psycopg.Error), connection():
+            for _ in range(chance.choice((1, 1, 2))):
+                attempt = ledger.claim(
+                    plan, trigger=chance.choice(("periodiq", "tick")), worker=alive.worker, wait=time.sleep
+                )
+                if attempt is not None:
+                    run(attempt, witness, chance)
+            if chance.random() < 0.1:
+                ledger.close_orphans(None, time.sleep)
+        time.sleep(chance.uniform(0, 0.1))
+
+
+def run(attempt: ledger.Attempt, witness: psycopg.Connection[Any], chance: random.Random) -> None:
+    key = (WITNESS_CLASS, TASKS.index(attempt.task))
+    if witness.execute("SELECT pg_try_advisory_lock(%s, %s)", key).fetchone() != (True,):
+        note(attempt, "two live runs")
+    time.sleep(chance.choice(WORK_SECONDS))
+    witness.execute("SELECT pg_advisory_unlock(%s, %s)", key)
+    if chance.random() < 0.15:
+        ledger.fail(attempt, "by chance")
+        # Its pause would outlast the simulation.
+        execute(
+            "UPDATE scheduled_runs SET next_attempt_at = now() WHERE id = %s AND state = 'failed'"
+            " AND next_attempt_at IS NOT NULL",
+            (attempt.id,),
+        )
+    elif ledger.succeed(attempt, {"attempt": attempt.attempts}):
+        note(attempt, "succeeded")
+
+
+def note(attempt: ledger.Attempt, event: str) -> None:
+    execute(
+        "INSERT INTO evidence (task, slot, event) VALUES (%s, %s, %s)", (attempt.task, attempt.slot, event)
+    )
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))

@@ -1,0 +1,172 @@
+"""The scheduled actor, worked by Dramatiq from a real queue."""
+
+import logging
+from datetime import datetime
+from typing import Any
+
+import dramatiq
+import pytest
+
+from oms_workers.broker import broker, stopping
+from oms_workers.database import rows
+from oms_workers.scheduling.actor import AnotherRunLivesError, run_manually, send
+from oms_workers.scheduling.run import Run
+from oms_workers.scheduling.table import ScheduledTask
+from tests.scheduling import operations
+
+
+def work_off() -> None:
+    """Let a worker take what is in the queue, and end."""
+    worker = dramatiq.Worker(broker, worker_threads=2, worker_timeout=50)
+    worker.start()
+    try:
+        broker.join("default", timeout=20_000)
+        worker.join()
+    finally:
+        worker.stop()
+
+
+def do(monkeypatch: pytest.MonkeyPatch, work: Any) -> list[dict[str, Any]]:
+    """Let the operation do this; returns the kwargs of each call."""
+    calls: list[dict[str, Any]] = []
+
+    def called(run: Run, **kwargs: Any) -> Any:
+        calls.append(kwargs)
+        return work(run)
+
+    monkeypatch.setattr(operations, "work", called)
+    return calls
+
+
+def only_run() -> Any:
+    (run,) = rows("SELECT * FROM scheduled_runs")
+    return run
+
+
+def test_a_due_slot_runs_once_with_its_kwargs_and_its_result_is_kept(
+    task: ScheduledTask, slot: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = do(monkeypatch, lambda run: {"archived": 7})
+
+    send(task, slot, "periodiq")
+    send(task, slot, "tick")
+    work_off()
+
+    assert calls == [{"older_than": 120}]
+    run = only_run()
+    assert (run.slot, run.state, run.result, run.attempts) == (slot, "succeeded", {"archived": 7}, 1)
+    assert run.worker in [worker.id for worker in rows("SELECT id FROM workers")]
+
+
+def test_a_failure_is_kept_with_its_error_and_not_tried_at_once(
+    task: ScheduledTask, slot: datetime, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(run: Run) -> None:
+        raise ValueError("CRUNCHY-ARMCHAIR has no legs")
+
+    calls = do(monkeypatch, fail)
+
+    send(task, slot, "periodiq")
+    work_off()
+    send(task, slot, "tick")
+    work_off()
+
+    run = only_run()
+    assert len(calls) == 1
+    assert (run.state, run.error) == ("failed", "ValueError: CRUNCHY-ARMCHAIR has no legs")
+    assert run.next_attempt_at > run.finished_at
+
+
+def test_a_run_that_stops_early_is_sent_again_at_once_and_goes_on(
+    task: ScheduledTask, slot: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def spend_the_budget_at_first(run: Run) -> dict[str, int]:
+        if len(calls) == 1:
+            run._deadline = 0
+            assert run.should_stop()
+        return {"batches": 1}
+
+    calls = do(monkeypatch, spend_the_budget_at_first)
+
+    send(task, slot, "periodiq")
+    work_off()
+
+    run = only_run()
+    assert len(calls) == 2
+    assert (run.state, run.attempts, run.trigger) == ("succeeded", 1, "periodiq")
+
+
+def test_a_manual_run_is_recorded_beside_the_schedule(
+    task: ScheduledTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    do(monkeypatch, lambda run: {"archived": 1})
+
+    assert run_manually(task) == ("succeeded", {"archived": 1})
+
+    run = only_run()
+    assert (run.trigger, run.state, run.slot) == ("manual", "succeeded", run.started_at)
+
+
+def test_a_message_sent_by_hand_is_a_manual_run(task: ScheduledTask, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = do(monkeypatch, lambda run: None)
+
+    task.actor.send()
+    work_off()
+
+    assert len(calls) == 1
+    assert only_run().trigger == "manual"
+
+
+def test_two_manual_runs_at_once_are_refused(task: ScheduledTask, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run_another(run: Run) -> None:
+        with pytest.raises(AnotherRunLivesError, match="operation"):
+            run_manually(task)
+
+    do(monkeypatch, run_another)
+
+    assert run_manually(task)[0] == "succeeded"
+
+
+def test_a_manual_run_that_fails_says_why_and_is_not_tried_again(
+    task: ScheduledTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(run: Run) -> None:
+        raise ValueError("no such shelf")
+
+    do(monkeypatch, fail)
+
+    with pytest.raises(ValueError, match="no such shelf"):
+        run_manually(task)
+
+    assert (only_run().state, only_run().next_attempt_at) == ("failed", None)
+
+
+def test_the_start_says_how_late_it_is(
+    task: ScheduledTask, slot: datetime, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    do(monkeypatch, lambda run: None)
+
+    with caplog.at_level(logging.INFO):
+        send(task, slot, "periodiq")
+        work_off()
+
+    assert any(
+        record.getMessage().startswith("operation started, ")
+        and record.getMessage().endswith(f" s after its slot {slot.isoformat()}.")
+        for record in caplog.records
+    )
+
+
+def test_a_run_stops_when_the_process_is_told_to(
+    task: ScheduledTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(run: Run) -> dict[str, bool]:
+        stopping.set()
+        return {"stopped": run.should_stop(), "waited": run.wait(30)}
+
+    do(monkeypatch, stop)
+
+    end, result = run_manually(task)
+
+    assert (end, result) == ("stopped", {"stopped": True, "waited": False})
+    assert "told to stop" in only_run().error

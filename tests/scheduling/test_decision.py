@@ -1,0 +1,108 @@
+"""The one decision, as a table: what a task's newest due slot deserves."""
+
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+import pytest
+
+from oms_workers.scheduling.cadence import Interval
+from oms_workers.scheduling.decision import BACKOFF, MAX_ATTEMPTS, Decision, Verdict, decide, retry_at
+
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+HOURLY = Interval(3600)
+CATCH_UP = timedelta(hours=6)
+SECOND = timedelta(seconds=1)
+
+
+class Row(NamedTuple):
+    slot: datetime
+    state: str
+    attempts: int = 1
+    next_attempt_at: datetime | None = None
+
+
+def decision(
+    *,
+    now: datetime = NOON,
+    since: datetime = NOON - timedelta(days=1),
+    enabled: bool = True,
+    row: Row | None = None,
+    catch_up: timedelta = CATCH_UP,
+) -> Decision:
+    return decide(HOURLY, since, enabled=enabled, row=row, now=now, catch_up=catch_up)
+
+
+def test_a_slot_that_nothing_accounts_for_runs() -> None:
+    assert decision() == Decision(Verdict.RUN, NOON)
+
+
+@pytest.mark.parametrize(
+    ("since", "verdict"),
+    [
+        (NOON - SECOND, Verdict.RUN),
+        (NOON, Verdict.RUN),
+        # The cadence began after its own last slot, which therefore does not exist.
+        (NOON + SECOND, Verdict.NOTHING),
+    ],
+)
+def test_slots_before_the_cadence_began_do_not_exist(since: datetime, verdict: Verdict) -> None:
+    assert decision(now=NOON + SECOND, since=since).verdict is verdict
+
+
+@pytest.mark.parametrize(
+    ("late", "verdict"),
+    [
+        (timedelta(minutes=59), Verdict.RUN),
+        (timedelta(minutes=30), Verdict.RUN),
+        (timedelta(minutes=30) + SECOND, Verdict.RUN),
+    ],
+)
+def test_a_slot_within_the_catch_up_runs(late: timedelta, verdict: Verdict) -> None:
+    assert decision(now=NOON + late).verdict is verdict
+
+
+@pytest.mark.parametrize(
+    ("late", "verdict"),
+    [
+        (timedelta(minutes=30) - SECOND, Verdict.RUN),
+        (timedelta(minutes=30), Verdict.RUN),
+        (timedelta(minutes=30) + SECOND, Verdict.STALE),
+    ],
+)
+def test_a_slot_older_than_the_catch_up_is_stale(late: timedelta, verdict: Verdict) -> None:
+    assert decision(now=NOON + late, catch_up=timedelta(minutes=30)) == Decision(verdict, NOON)
+
+
+def test_a_disabled_task_runs_nothing() -> None:
+    assert decision(enabled=False) == Decision(Verdict.DISABLED, NOON)
+    assert decision(enabled=False, row=Row(NOON, "failed", 1, NOON)).verdict is Verdict.NOTHING
+
+
+@pytest.mark.parametrize("state", ["running", "succeeded", "skipped"])
+def test_a_slot_that_is_accounted_for_needs_nothing(state: str) -> None:
+    assert decision(row=Row(NOON, state)).verdict is Verdict.NOTHING
+
+
+@pytest.mark.parametrize(
+    ("row", "verdict"),
+    [
+        (Row(NOON, "failed", 1, NOON + SECOND), Verdict.NOTHING),
+        (Row(NOON, "failed", 1, NOON), Verdict.RUN),
+        (Row(NOON, "failed", 1, NOON - SECOND), Verdict.RUN),
+        (Row(NOON, "failed", MAX_ATTEMPTS - 1, NOON), Verdict.RUN),
+        (Row(NOON, "failed", MAX_ATTEMPTS, NOON), Verdict.NOTHING),
+        (Row(NOON, "failed", 1, None), Verdict.NOTHING),
+        # A range of which this slot is one: it was skipped with the others.
+        (Row(NOON + timedelta(hours=1), "failed", 1, NOON), Verdict.NOTHING),
+    ],
+)
+def test_a_failed_slot_runs_again_when_its_time_has_come(row: Row, verdict: Verdict) -> None:
+    assert decision(row=row).verdict is verdict
+
+
+def test_four_attempts_and_growing_pauses_between_them() -> None:
+    assert [retry_at(attempts, NOON) for attempts in (1, 2, 3, 4)] == [
+        *(NOON + pause for pause in BACKOFF),
+        None,
+    ]
+    assert sorted(BACKOFF) == [*BACKOFF]

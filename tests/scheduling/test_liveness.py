@@ -1,0 +1,87 @@
+"""The lock that says who is alive."""
+
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+import settings
+from oms_workers.database import connection_parameters, execute, rows
+from oms_workers.scheduling import liveness
+from oms_workers.scheduling.liveness import Liveness, living_workers
+
+
+def until(found: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 10
+    while not found():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def alive(worker: Liveness) -> bool:
+    return worker.worker in [found.id for found in living_workers()]
+
+
+@pytest.fixture
+def worker(db: None) -> Iterator[Liveness]:
+    found = Liveness(connection_parameters(settings.current()), heartbeat_seconds=0.05).start()
+    yield found
+    found.stop()
+
+
+def sessions() -> list[int]:
+    """The backends that hold a lock of liveness in this database."""
+    found = rows(
+        """
+        SELECT pid
+        FROM pg_locks
+        WHERE locktype = 'advisory' AND classid::bigint = %s
+          AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+        """,
+        (liveness.LOCK_CLASS,),
+    )
+    return [pid for (pid,) in found]
+
+
+def cut_off() -> None:
+    """End the session of the lock, as a restart of PostgreSQL or a lost network does."""
+    execute("SELECT pg_terminate_backend(pid) FROM unnest(%s::int[]) AS pid", (sessions(),))
+
+
+def test_a_worker_lives_from_its_start_to_its_end(worker: Liveness) -> None:
+    assert alive(worker)
+
+    worker.stop()
+
+    until(lambda: not alive(worker))
+    assert rows("SELECT id FROM workers")[0].id == worker.worker
+
+
+def test_a_lock_that_is_lost_is_taken_again(worker: Liveness) -> None:
+    before = sessions()
+
+    cut_off()
+
+    until(lambda: alive(worker) and sessions() != before)
+    assert not worker.lost()
+
+
+def test_two_workers_of_one_machine_are_two(worker: Liveness) -> None:
+    other = Liveness(connection_parameters(settings.current())).start()
+
+    found = [worker.id for worker in living_workers()]
+
+    other.stop()
+    assert found == [worker.worker, other.worker]
+
+
+def test_a_worker_without_postgresql_starts_and_knows_that_it_is_lost(
+    db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(liveness, "LOST_SECONDS", 0.1)
+    parameters = {**connection_parameters(settings.current()), "host": "/nowhere"}
+    alone = Liveness(parameters, heartbeat_seconds=0.02).start()
+
+    until(alone.lost)
+
+    alone.stop()

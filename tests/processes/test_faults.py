@@ -44,6 +44,7 @@ def test_a_clock_that_is_killed_loses_no_slot(on: Stage) -> None:
     on.until(lambda: (datetime.now(UTC) - silent_from).total_seconds() > 7, 10)
     on.start("clock")
     on.until_success("quick")
+    on.until_success("slow")
 
     on.assert_sound()
     (gap,) = [run for run in on.runs("quick") if run.reason == "coalesced" and run.first_slot > silent_from]
@@ -60,6 +61,7 @@ def test_messages_lost_with_redis_are_sent_again(on: Stage) -> None:
     client.flushall()
     on.start("worker")
     on.until_success("quick")
+    on.until_success("slow")
 
     client.close()
     on.assert_sound()

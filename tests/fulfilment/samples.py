@@ -1,0 +1,93 @@
+"""Locations, stock, scenarios and orders in few words."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from oms_workers.database import connection, database_now, rows, transaction
+from oms_workers.fulfilment.loading import load_scenarios
+from oms_workers.fulfilment.planner import Line, Location, OrderToPlan, Plan
+from oms_workers.fulfilment.scenarios import Rule, Scenario
+from oms_workers.reservations.loading import LocationSpec, StockSpec, load_locations, load_stock
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+
+def a_location(id_: int, code: str, **fields: Any) -> Location:
+    return Location(**{"id": id_, "code": code, "type": "store", "active": True, "priority": 0, **fields})
+
+
+def an_order(*lines: tuple[str, int], id_: int = 1, **facts: str) -> OrderToPlan:
+    numbered = tuple(Line(100 * id_ + n, *line) for n, line in enumerate(lines, start=1))
+    return OrderToPlan(id_, 0, facts, numbered)
+
+
+def a_scenario(*rules: dict[str, Any], **fields: Any) -> Scenario:
+    named = tuple(Rule.model_validate({"name": f"rule {n}", **rule}) for n, rule in enumerate(rules, start=1))
+    return Scenario(**{"name": "a scenario", "rules": named, **fields})
+
+
+def placed(plan: Plan) -> dict[int, list[tuple[str, int]]]:
+    """What goes where, by location's id."""
+    return {
+        parcel.location_id: [(line.sku, line.quantity) for line in parcel.lines] for parcel in plan.parcels
+    }
+
+
+def left(plan: Plan) -> list[tuple[str, int]]:
+    return [(line.sku, line.quantity) for line in plan.leftovers]
+
+
+def verdicts(plan: Plan, rule: int = 0) -> dict[str, str]:
+    """The reason that the trace gives for each location, by code."""
+    return {entry["location"]: entry["verdict"] for entry in plan.context["rules"][rule]["locations"]}
+
+
+def load_merchant(
+    locations: dict[str, dict[str, Any]],
+    stock: dict[tuple[str, str], int],
+    *scenarios: Scenario,
+) -> None:
+    """Put a merchant into the database; the first location is the default one."""
+    specs = [
+        LocationSpec(
+            **{"code": code, "name": code.title(), "type": "store", "is_default": number == 0, **fields}
+        )
+        for number, (code, fields) in enumerate(locations.items())
+    ]
+    levels = [StockSpec(sku=sku, location=code, on_hand=units) for (sku, code), units in stock.items()]
+    with connection(), transaction():
+        load_locations(specs)
+        load_stock(levels, at=database_now())
+        load_scenarios(scenarios)
+
+
+#: Stock whose counter is not the sum of its live reservations.
+MISCOUNTED = """
+    SELECT stock.sku, stock.location_id, reserved, coalesce(live.units, 0) AS live
+    FROM stock
+    LEFT JOIN (
+        SELECT sku, location_id, sum(quantity) AS units
+        FROM reservations
+        WHERE released_at IS NULL
+        GROUP BY sku, location_id
+    ) AS live USING (sku, location_id)
+    WHERE reserved <> coalesce(live.units, 0)
+"""
+
+#: Orders of which a line is not in packages with exactly its units.
+MISPLACED = """
+    SELECT order_items.order_id, order_items.id
+    FROM order_items
+    JOIN orders ON orders.id = order_items.order_id AND orders.state = 'planned'
+    LEFT JOIN package_items ON package_items.order_item_id = order_items.id AND package_items.state < 1000
+    WHERE order_items.status = '400'
+    GROUP BY order_items.id
+    HAVING coalesce(sum(package_items.quantity), 0) <> order_items.quantity
+"""
+
+
+def assert_sound() -> None:
+    """Counters equal what they count, nothing is oversold, and every line is somewhere exactly once."""
+    assert rows(MISCOUNTED) == []
+    assert rows("SELECT sku, location_id FROM stock WHERE reserved > greatest(on_hand, 0)") == []
+    assert rows(MISPLACED) == []

@@ -1,0 +1,46 @@
+"""A hub, and the pull from it."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.orders.hub import TOKEN, Hub, serve
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    with serve(Hub()) as running:
+        yield running
+
+
+@pytest.fixture
+def pauses() -> list[float]:
+    """The seconds that the client would have waited."""
+    return []
+
+
+@pytest.fixture
+def client(hub: Hub, pauses: list[float], configure: Callable[..., Any]) -> Any:
+    """A client that waits for nothing, but says how long it would."""
+    from oms_workers.orders.client import Omnitron
+
+    configuration = configure(OMNITRON_URL=hub.url, OMNITRON_TOKEN=TOKEN, OMNITRON_PAGE_SIZE=10)
+
+    def wait(seconds: float) -> bool:
+        pauses.append(seconds)
+        return True
+
+    return Omnitron(configuration, wait)
+
+
+@pytest.fixture
+def pull(db: None, client: Any) -> Callable[[], dict[str, int]]:
+    """Pull from the hub to the end; returns the counts."""
+    from datetime import timedelta
+
+    from oms_workers.database import database_now
+    from oms_workers.orders.pull import pull as pull_orders
+    from oms_workers.scheduling.run import Run
+
+    return lambda: pull_orders(client, Run(database_now(), budget=timedelta(minutes=1)), concurrency=4)

@@ -1,0 +1,167 @@
+"""The client against a hub that misbehaves."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import Any
+
+import pytest
+
+from oms_workers.orders.client import ATTEMPTS, Omnitron, OmnitronError, OmnitronRefusedError
+from tests.orders import hub as faults
+from tests.orders.hub import PASSWORD, TOKEN, Hub
+from tests.orders.samples import an_order
+
+ORDERS = "/api/i1/orders/"
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [faults.drop, faults.half_a_body, *(faults.status(code) for code in (429, 502, 503, 504))],
+    ids=["drop", "half a body", "429", "502", "503", "504"],
+)
+def test_what_passes_by_itself_is_tried_again(hub: Hub, client: Omnitron, fault: Any) -> None:
+    hub.add(an_order(1))
+    hub.fail(ORDERS, fault, times=ATTEMPTS - 1)
+
+    assert [order["pk"] for order in client.orders(1).results] == [1]
+
+
+def test_it_does_not_try_for_ever(hub: Hub, client: Omnitron, pauses: list[float]) -> None:
+    hub.fail(ORDERS, faults.drop, times=100)
+
+    with pytest.raises(OmnitronError, match=r"GET /api/i1/orders/ got no answer: \w+, 5 times"):
+        client.orders(1)
+
+    assert len(hub.calls) == ATTEMPTS
+    assert pauses == sorted(pauses)
+
+
+@pytest.mark.parametrize(
+    ("fault", "problem"),
+    [
+        (faults.html, "what is no JSON: '<html>"),
+        (faults.status(500), "answered 500"),
+        (faults.status(406), "answered 406"),
+        (faults.body("[]"), "without a list of results"),
+        (faults.body('{"results": null}'), "without a list of results"),
+        (faults.body("[" * 100_000), "what is no JSON"),
+        (faults.body(""), "what is no JSON"),
+    ],
+)
+def test_what_does_not_pass_is_an_error_that_names_the_call(
+    hub: Hub, client: Omnitron, fault: Any, problem: str
+) -> None:
+    hub.fail(ORDERS, fault)
+
+    with pytest.raises(OmnitronError, match="GET /api/i1/orders/") as error:
+        client.orders(1)
+
+    assert problem in str(error.value)
+    assert len(hub.calls) == 1
+
+
+def test_it_heeds_retry_after_in_seconds(hub: Hub, client: Omnitron, pauses: list[float]) -> None:
+    hub.fail(ORDERS, faults.status(429, Retry_After="17"))
+
+    client.orders(1)
+
+    assert pauses[0] == 17
+
+
+def test_it_heeds_retry_after_as_a_date(hub: Hub, client: Omnitron, pauses: list[float]) -> None:
+    then = format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True)
+    hub.fail(ORDERS, faults.status(503, Retry_After=then))
+
+    client.orders(1)
+
+    assert 20 < pauses[0] <= 30
+
+
+def test_a_429_slows_down_every_call(hub: Hub, client: Omnitron, pauses: list[float]) -> None:
+    hub.fail(ORDERS, faults.status(429, Retry_After="17"))
+    client.orders(1)
+    pauses.clear()
+
+    client.items(1)
+
+    assert 10 < pauses[0] <= 17
+
+
+def test_without_time_to_wait_it_says_so(hub: Hub, configure: Callable[..., Any]) -> None:
+    impatient = Omnitron(configure(OMNITRON_URL=hub.url, OMNITRON_TOKEN=TOKEN), lambda seconds: False)
+    hub.fail(ORDERS, faults.status(429, Retry_After="3600"))
+
+    with pytest.raises(OmnitronError, match="answered 429; no time is left to wait 3600 s"):
+        impatient.orders(1)
+
+
+def test_wrong_credentials_are_said_once_and_never_shown(hub: Hub, configure: Callable[..., Any]) -> None:
+    wrong = Omnitron(configure(OMNITRON_URL=hub.url, OMNITRON_TOKEN="wrong-hush"), lambda seconds: True)
+
+    for _ in range(3):
+        with pytest.raises(OmnitronRefusedError, match="set OMNITRON_TOKEN") as error:
+            wrong.orders(1)
+        assert "hush" not in str(error.value) + repr(wrong)
+
+    assert len(hub.calls) == 1
+
+
+def test_a_user_name_logs_in_once(hub: Hub, configure: Callable[..., Any]) -> None:
+    configuration = configure(OMNITRON_URL=hub.url, OMNITRON_USERNAME="oms", OMNITRON_PASSWORD=PASSWORD)
+    client = Omnitron(configuration, lambda seconds: True)
+
+    client.orders(1)
+    client.items(1)
+
+    assert [method for method, _, _ in hub.calls] == ["POST", "GET", "GET"]
+
+
+def test_a_wrong_password_is_said_once_and_never_shown(hub: Hub, configure: Callable[..., Any]) -> None:
+    configuration = configure(OMNITRON_URL=hub.url, OMNITRON_USERNAME="oms", OMNITRON_PASSWORD="old-hush")
+    client = Omnitron(configuration, lambda seconds: True)
+
+    for _ in range(2):
+        with pytest.raises(OmnitronRefusedError, match="OMNITRON_USERNAME and OMNITRON_PASSWORD") as error:
+            client.orders(1)
+        assert "hush" not in str(error.value)
+
+    assert len(hub.calls) == 1
+
+
+def test_without_an_address_it_says_what_to_set(configure: Callable[..., Any]) -> None:
+    with pytest.raises(OmnitronError, match="OMNITRON_URL: is not set"):
+        Omnitron(configure(), lambda seconds: True)
+
+
+def test_a_page_that_is_gone_is_empty(hub: Hub, client: Omnitron) -> None:
+    page = client.orders(7)
+
+    assert (page.results, page.has_next) == ([], False)
+
+
+def test_items_come_from_all_their_pages(hub: Hub, client: Omnitron) -> None:
+    hub.add(an_order(1, skus=("CRUNCHY-ARMCHAIR",) * 25))
+
+    assert len(client.items(1)) == 25
+    assert [parameters["page"] for parameters in hub.calls_to("/api/v1/order_items/")] == ["1", "2", "3"]
+
+
+def test_a_body_without_end_is_cut(hub: Hub, client: Omnitron, monkeypatch: pytest.MonkeyPatch) -> None:
+    from oms_workers.orders import client as module
+
+    monkeypatch.setattr(module, "MAX_BODY_BYTES", 1_000)
+    hub.fail(ORDERS, faults.body('{"results": ["' + "x" * 10_000 + '"]}'), times=ATTEMPTS)
+
+    with pytest.raises(OmnitronError, match="got no answer: ContentDecodingError"):
+        client.orders(1)
+
+
+def test_a_netrc_does_not_replace_the_token(
+    hub: Hub, client: Omnitron, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login someone password else")
+    monkeypatch.setenv("NETRC", str(netrc))
+
+    assert client.orders(1).results == []

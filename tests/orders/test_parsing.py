@@ -1,0 +1,130 @@
+"""From Omnitron's JSON to an order, or to the reason why there is none."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from oms_workers.orders.parsing import FACTS, UnstorableOrderError, modification_of, parse
+from tests.orders.samples import an_order
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+
+def test_an_order_is_read_with_its_lines_in_the_order_of_their_keys() -> None:
+    order, items = an_order(7, skus=("CRUNCHY-ARMCHAIR", "RED-LAMP"), date_placed="2026-11-01T10:00:00Z")
+    items[0]["estimated_delivery_date"] = "2026-11-30"
+    items[1]["quantity"] = 3
+
+    read = parse(order, items[::-1], now=NOW)
+
+    assert (read.omnitron_id, read.number, read.status) == (7, "7", "400")
+    assert [(line.sku, line.quantity, line.price) for line in read.lines] == [
+        ("CRUNCHY-ARMCHAIR", 1, Decimal("10.00")),
+        ("RED-LAMP", 3, Decimal("10.00")),
+    ]
+    assert read.placed_at == datetime(2026, 11, 1, 10, tzinfo=UTC)
+    assert read.promised_at == datetime(2026, 11, 30, tzinfo=UTC)
+
+
+def test_an_order_without_dates_was_placed_when_we_saw_it() -> None:
+    assert parse(*an_order(7), now=NOW).placed_at == NOW
+
+
+@pytest.mark.parametrize(
+    ("value", "fact"),
+    [
+        ("web", "web"),
+        (3, "3"),
+        (True, "true"),
+        ({"pk": 4, "name": "Store", "slug": "store"}, "store"),
+        ({"pk": 4, "name": "Store"}, "Store"),
+        ({"pk": 4}, "4"),
+    ],
+)
+def test_a_fact_is_text_however_it_comes(value: Any, fact: str) -> None:
+    assert parse(*an_order(7, channel=value), now=NOW).facts["channel"] == fact
+
+
+def test_facts_that_are_absent_or_empty_are_no_facts() -> None:
+    absent = dict.fromkeys(FACTS)
+
+    assert parse(*an_order(7, **{**absent, "segment": ""}), now=NOW).facts == {}
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"pk": 0}, "pk"),
+        ({"pk": -1}, "pk"),
+        ({"pk": 2**63}, "pk"),
+        ({"pk": None}, "pk"),
+        ({"number": ""}, "number"),
+        ({"number": "9" * 129}, "number"),
+        ({"number": None}, "number"),
+        ({"status": None}, "status"),
+        ({"date_placed": "yesterday"}, "date_placed"),
+        ({"date_placed": "0001-01-01"}, "the year 1 cannot be right"),
+        ({"date_placed": 1e300}, "date_placed"),
+        ({"modified_date": []}, "modified_date"),
+    ],
+)
+def test_what_is_wrong_with_an_order_is_named(changes: dict[str, Any], reason: str) -> None:
+    order, items = an_order(7)
+
+    with pytest.raises(UnstorableOrderError, match=reason):
+        parse({**order, **changes}, items, now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"pk": "x"}, "pk"),
+        ({"product": {}}, "product.sku"),
+        ({"product": {"sku": ""}}, "product.sku"),
+        ({"product": {"sku": None}}, "product.sku"),
+        ({"product": 12}, "product"),
+        ({"product": None}, "product"),
+        ({"status": None}, "status"),
+        ({"quantity": 0}, "quantity"),
+        ({"quantity": -1}, "quantity"),
+        ({"quantity": 1.5}, "quantity"),
+        ({"quantity": 10**30}, "quantity"),
+        ({"price": "cheap"}, "price"),
+    ],
+)
+def test_what_is_wrong_with_an_item_is_named(changes: dict[str, Any], reason: str) -> None:
+    order, items = an_order(7)
+
+    with pytest.raises(UnstorableOrderError, match=reason):
+        parse(order, [{**items[0], **changes}], now=NOW)
+
+
+@pytest.mark.parametrize("payload", [None, [], "order", 7, {}])
+def test_what_is_no_order_at_all_is_no_order(payload: Any) -> None:
+    with pytest.raises(UnstorableOrderError):
+        parse(payload, an_order(7)[1], now=NOW)
+
+
+@pytest.mark.parametrize("item", [None, [], "item", 7, {}])
+def test_what_is_no_item_at_all_is_no_item(item: Any) -> None:
+    with pytest.raises(UnstorableOrderError):
+        parse(an_order(7)[0], [item], now=NOW)
+
+
+def test_an_order_without_items_is_no_order() -> None:
+    with pytest.raises(UnstorableOrderError, match="no items"):
+        parse(an_order(7)[0], [], now=NOW)
+
+
+def test_two_items_with_one_key_are_no_order() -> None:
+    order, items = an_order(7)
+
+    with pytest.raises(UnstorableOrderError, match="two items have the same pk"):
+        parse(order, items * 2, now=NOW)
+
+
+@pytest.mark.parametrize("payload", [None, 7, {}, {"modified_date": "when"}, {"modified_date": None}])
+def test_a_modification_that_cannot_be_read_is_none(payload: Any) -> None:
+    assert modification_of(payload) is None

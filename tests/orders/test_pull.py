@@ -1,0 +1,193 @@
+"""The pull, over HTTP, from a hub whose pages shift and whose calls fail."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from oms_workers.broker import stopping
+from oms_workers.database import connection, rows
+from oms_workers.orders.client import OmnitronError, OmnitronRefusedError
+from tests.orders import hub as faults
+from tests.orders.hub import Hub
+from tests.orders.samples import an_order
+
+ORDERS, ITEMS = "/api/i1/orders/", "/api/v1/order_items/"
+Pull = Callable[[], dict[str, int]]
+
+
+def stored() -> list[int]:
+    return [order.omnitron_id for order in rows("SELECT omnitron_id FROM orders ORDER BY omnitron_id")]
+
+
+def rejected() -> dict[str, str]:
+    return {row.omnitron_id: row.reason for row in rows("SELECT omnitron_id, reason FROM rejected_orders")}
+
+
+def broken(key: int, **fields: Any) -> tuple[dict[str, Any], list[Any]]:
+    return an_order(key, **fields)[0], []
+
+
+def test_every_order_is_stored_and_acknowledged_once(hub: Hub, pull: Pull) -> None:
+    hub.add(*(an_order(key) for key in range(1, 36)))
+
+    counts = pull()
+
+    assert stored() == sorted(hub.acknowledged) == [*range(1, 36)]
+    assert (counts["stored"], counts["acknowledged"], counts["failed"]) == (35, 35, 0)
+
+
+def test_an_order_is_acknowledged_only_after_its_commit(hub: Hub, pull: Pull) -> None:
+    hub.add(*(an_order(key) for key in range(1, 15)))
+    seen: list[bool] = []
+
+    def look(key: int) -> None:
+        with connection():
+            seen.append(rows("SELECT 1 FROM orders WHERE omnitron_id = %s", (key,)) != [])
+
+    hub.before_acknowledge = look
+
+    pull()
+
+    assert seen == [True] * 14
+
+
+def test_good_orders_behind_a_hundred_rejects_are_all_stored(hub: Hub, pull: Pull) -> None:
+    hub.add(*(broken(key) for key in range(1, 101)))
+    hub.add(*(an_order(key) for key in range(101, 401)))
+
+    counts = pull()
+
+    assert stored() == [*range(101, 401)]
+    assert len(rejected()) == 100
+    assert counts["rejected"] == 100
+
+
+def test_pages_that_grow_and_shift_while_we_acknowledge_lose_nothing(hub: Hub, pull: Pull) -> None:
+    hub.add(*(an_order(key) for key in range(1, 31)))
+    placed = iter(range(1001, 1021))
+
+    def place_another(key: int) -> None:
+        with hub.lock:
+            another = next(placed, None)
+            if another is not None:
+                # The newest come first, so that every page moves.
+                order, items = an_order(another)
+                hub.orders = {another: order, **hub.orders}
+                hub.items[another] = items
+
+    hub.before_acknowledge = place_another
+
+    pull()
+
+    assert stored() == [*range(1, 31), *range(1001, 1021)]
+    assert hub.waiting() == []
+
+
+def test_a_reject_is_fetched_again_only_when_it_was_modified(hub: Hub, pull: Pull) -> None:
+    hub.add(broken(7, modified_date="2026-11-01T00:00:00Z"))
+    pull()
+    pull()
+    assert len(hub.calls_to(ITEMS)) == 1
+    assert rejected() == {"7": "the order has no items"}
+
+    hub.add(an_order(7, modified_date="2026-11-02T00:00:00Z"))
+    pull()
+
+    assert (stored(), rejected(), hub.acknowledged) == ([7], {}, [7])
+
+
+def test_a_crash_between_commit_and_acknowledgement_is_made_up_for(hub: Hub, pull: Pull) -> None:
+    hub.add(an_order(7, modified_date="2026-11-01T00:00:00Z"), an_order(8))
+    pull()
+    hub.acknowledged.clear()
+
+    counts = pull()
+
+    assert sorted(hub.acknowledged) == [7, 8]
+    assert stored() == [7, 8]
+    assert counts["stored"] == 0
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        faults.drop,
+        faults.half_a_body,
+        faults.html,
+        faults.status(429),
+        faults.status(500),
+        faults.status(404),
+    ],
+    ids=["drop", "half a body", "HTML", "429", "500", "404"],
+)
+@pytest.mark.parametrize("path", [f"{ITEMS}?order=7", "/api/v1/orders/7/"], ids=["items", "acknowledge"])
+def test_an_order_whose_calls_fail_stops_no_other_and_comes_the_next_time(
+    hub: Hub, pull: Pull, path: str, fault: Any
+) -> None:
+    hub.add(*(an_order(key) for key in range(1, 15)))
+    hub.fail(path, fault, times=100)
+
+    first = pull()
+    hub.faults.clear()
+    second = pull()
+
+    assert first["failed"] >= 1
+    assert second["failed"] == 0
+    assert stored() == [*range(1, 15)]
+    assert sorted(set(hub.acknowledged)) == [*range(1, 15)]
+
+
+def test_a_list_that_cannot_be_had_is_an_error_and_loses_nothing(hub: Hub, pull: Pull) -> None:
+    hub.add(*(an_order(key) for key in range(1, 25)))
+    hub.fail(f"{ORDERS}?status=400&is_send=false&limit=10&page=2", faults.html)
+
+    with pytest.raises(OmnitronError, match="no JSON"):
+        pull()
+    pull()
+
+    assert stored() == sorted(hub.acknowledged) == [*range(1, 25)]
+
+
+def test_credentials_that_are_refused_midway_end_the_pull_at_once(hub: Hub, pull: Pull) -> None:
+    hub.add(*(an_order(key) for key in range(1, 101)))
+    hub.fail(ITEMS, faults.status(401), times=1000)
+
+    with pytest.raises(OmnitronRefusedError, match="OMNITRON_TOKEN"):
+        pull()
+
+    # A few calls were on their way when the first was refused; no more of them follow.
+    assert len(hub.calls_to(ITEMS)) <= 4
+    assert stored() == []
+
+
+def test_odd_orders_stop_nothing(hub: Hub, pull: Pull) -> None:
+    hub.add(an_order(1), an_order(2, notes="\0"), an_order(3, notes="\ud83d"), broken(4))
+    hub.add((an_order(5)[0], [{**an_order(5)[1][0], "product": {"name": "no sku"}}]))
+    hub.add(an_order(6))
+    hub.orders |= {10**30: {"pk": 10**30}, -1: {"number": "no key"}, -2: None, -3: [7]}
+
+    pull()
+
+    assert stored() == hub.acknowledged == [1, 6]
+    assert len(rejected()) == 8
+    assert all(rejected().values())
+
+
+def test_an_empty_hub_costs_one_call(hub: Hub, pull: Pull) -> None:
+    pull()
+
+    assert [path for _, path, _ in hub.calls] == [ORDERS]
+
+
+def test_told_to_stop_it_ends_at_a_page_s_end(hub: Hub, pull: Pull) -> None:
+    hub.add(*(an_order(key) for key in range(1, 101)))
+    hub.before_acknowledge = lambda key: stopping.set()
+    try:
+        counts = pull()
+    finally:
+        stopping.clear()
+
+    assert counts["pages"] == 1
+    assert stored() == sorted(hub.acknowledged)
+    assert len(stored()) == 10

@@ -1,6 +1,6 @@
 """How late is a run at idle: from its slot to the first line of its actor?
 
-    python benchmarks/lateness.py [--seconds 120]
+    python -m benchmarks.lateness [--seconds 120]
 
 Starts PostgreSQL, Valkey, the clock and one worker by the Procfile's own lines, with task 2 due every second
 and nothing for it to do, and reads the ledger's `started_at - slot`. In the same run, before that, it

@@ -7,6 +7,7 @@ An empty value means unset. Everything wrong is reported together, and no secret
 import difflib
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -15,7 +16,9 @@ from typing import Annotated, Any, NoReturn, TypeVar
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
+import redis
 from dotenv import dotenv_values
+from psycopg.conninfo import conninfo_to_dict
 from pydantic import AfterValidator, Field, PrivateAttr, SecretStr, TypeAdapter, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -65,6 +68,7 @@ T = TypeVar("T")
 #: How alike an unknown variable must be to a task's key to be taken for a misspelling of it.
 _MISSPELLING_CUTOFF = 0.9
 _SHOWN_CHARACTERS = 80
+_USERINFO = re.compile(r"//[^/\s]*@")
 
 
 def _url_with(*schemes: str, host_required: bool) -> AfterValidator:
@@ -79,9 +83,34 @@ def _url_with(*schemes: str, host_required: bool) -> AfterValidator:
             raise ValueError(f"has the scheme {parts.scheme!r} instead of {' or '.join(schemes)}")
         if host_required and not parts.hostname:
             raise ValueError("names no host")
+        if host_required and parts.username is not None:
+            raise ValueError("holds a user name; credentials have variables of their own")
         return value
 
     return AfterValidator(check)
+
+
+def _readable_by(parse: Callable[[str], object], program: str) -> AfterValidator:
+    """Let the library that will use an address read it now; its own words quote it, and stay unsaid."""
+
+    def check(value: SecretStr) -> SecretStr:
+        try:
+            parse(value.get_secret_value())
+        except Exception:  # noqa: BLE001 - whatever it is, the value cannot be used
+            raise ValueError(
+                f"cannot be read by {program}: look for a misspelt option, or a sign in the password that"
+                " has to be percent-encoded"
+            ) from None
+        return value
+
+    return AfterValidator(check)
+
+
+def _token(value: SecretStr) -> SecretStr:
+    token = value.get_secret_value().strip()
+    if not token.isascii() or not token.isprintable() or " " in token:
+        raise ValueError("holds signs that an HTTP header cannot have")
+    return SecretStr(token)
 
 
 def _time_zone(name: str) -> str:
@@ -92,8 +121,16 @@ def _time_zone(name: str) -> str:
     return name
 
 
-DatabaseUrl = Annotated[SecretStr, _url_with("postgres", "postgresql", host_required=False)]
-RedisUrl = Annotated[SecretStr, _url_with("redis", "rediss", "unix", host_required=False)]
+DatabaseUrl = Annotated[
+    SecretStr,
+    _url_with("postgres", "postgresql", host_required=False),
+    _readable_by(conninfo_to_dict, "libpq"),
+]
+RedisUrl = Annotated[
+    SecretStr,
+    _url_with("redis", "rediss", "unix", host_required=False),
+    _readable_by(redis.ConnectionPool.from_url, "redis"),
+]
 HttpUrl = Annotated[str, _url_with("http", "https", host_required=True)]
 
 
@@ -143,6 +180,7 @@ class Settings(BaseSettings):
     catch_up_seconds: int = Field(
         default=6 * 60 * 60,
         ge=0,
+        le=365 * 24 * 60 * 60,
         description="seconds after which a missed slot is no longer run",
         examples=["21600"],
     )
@@ -151,7 +189,7 @@ class Settings(BaseSettings):
     omnitron_url: HttpUrl | None = Field(
         default=None, description="the hub's address", examples=["https://merchant.omnitron.example.com"]
     )
-    omnitron_token: SecretStr | None = Field(
+    omnitron_token: Annotated[SecretStr, AfterValidator(_token)] | None = Field(
         default=None, description="API key; or a user name and password", examples=["0a1b2c3d"]
     )
     omnitron_username: str | None = Field(
@@ -166,6 +204,32 @@ class Settings(BaseSettings):
     omnitron_page_size: int = Field(default=100, ge=1, le=1000, description="orders a page", examples=["100"])
     omnitron_timeout_seconds: float = Field(
         default=10, gt=0, le=60, description="seconds to wait for an answer's next bytes", examples=["10"]
+    )
+
+    # Fulfilment
+    replan_max_attempts: int = Field(
+        default=0,
+        ge=0,
+        description="fruitless attempts after which a package is unavailable; 0 is without end",
+        examples=["0"],
+    )
+    location_exclusion_seconds: int = Field(
+        default=7 * 24 * 60 * 60,
+        ge=0,
+        description="seconds for which a line does not return to a location that has rejected it",
+        examples=["604800"],
+    )
+    inventory_discrepancy_min_age: int = Field(
+        default=0,
+        ge=0,
+        description="seconds before a discrepancy is cleared; 0 clears all of them each time",
+        examples=["0"],
+    )
+    inventory_discrepancy_expiry_seconds: int = Field(
+        default=24 * 60 * 60,
+        ge=1,
+        description="seconds after which a discrepancy is cleared whatever its minimum age",
+        examples=["86400"],
     )
 
     _switches: "dict[str, Switch]" = PrivateAttr(default_factory=dict)
@@ -362,7 +426,7 @@ def _example(name: str) -> str:
 
 
 def _shown(value: object) -> str:
-    text = str(value)
+    text = _USERINFO.sub("//(hidden)@", str(value))
     return repr(text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…")
 
 

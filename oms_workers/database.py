@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 from peewee import InterfaceError, Model, OperationalError
+from playhouse.pool import MaxConnectionsExceeded
 from playhouse.postgres_ext import PooledPsycopg3Database
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.types.json import Jsonb
@@ -45,8 +46,8 @@ POOL_WAIT_SECONDS = 10
 TRANSIENT_SQLSTATES = frozenset({"40P01", "40001", "55P03"})
 TRANSIENT_ATTEMPTS = 5
 
-#: Raised for as long as PostgreSQL does not answer.
-UNREACHABLE = (OperationalError, InterfaceError)
+#: Raised for as long as PostgreSQL does not answer, or no connection of the pool is free.
+UNREACHABLE = (OperationalError, InterfaceError, MaxConnectionsExceeded)
 
 _SESSION = {
     "statement_timeout": f"{STATEMENT_TIMEOUT_SECONDS}s",

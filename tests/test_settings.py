@@ -288,3 +288,26 @@ def test_the_example_file_names_every_variable() -> None:
     keys = {key + suffix for key in settings.TASK_KEYS for suffix in ("", "_CRONTAB", "_SCHEDULE")}
     assert {name.upper() for name in settings.Settings.model_fields} <= named
     assert keys <= named
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DATABASE_URL", "postgresql://oms:s3cr%et@db.example.com/oms"),
+        ("DATABASE_URL", "postgresql://oms:s3cret@db.example.com/oms?sslmod=require"),
+        ("REDIS_URL", "redis://:s3cret@redis.example.com/0?db=xx"),
+        ("OMNITRON_URL", "https://oms:s3cret@hub.example.com"),
+        ("OMNITRON_URL", "https://oms:s3cret@hub.example.com:x1/"),
+        ("OMNITRON_TOKEN", "s3cret\tand more"),
+    ],
+)
+def test_an_address_that_nobody_can_read_is_refused_without_being_shown(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+
+    with pytest.raises(settings.SettingsError, match=name) as error:
+        settings.load(need_servers=False)
+
+    assert "s3cr" not in str(error.value)
+    assert "db=xx" not in str(error.value)

@@ -19,6 +19,8 @@ def migrate() -> None:
     if not applied:
         print("The schema is up to date.")
     import schedules  # noqa: F401 - fills the table
-    from oms_workers.scheduling import process
+    from oms_workers.database import connection
+    from oms_workers.scheduling import ledger, table
 
-    process.record_cadences()
+    with answering("PostgreSQL"), connection():
+        ledger.announce_cadences(task.plan for task in table.tasks())

@@ -10,6 +10,9 @@ import settings
 from oms_workers.cli.output import print_json, print_table
 from oms_workers.scheduling.cadence import Cadence, Crontab, Interval
 
+#: Years in which every cadence has slots on both sides.
+_FIRST_YEAR, _LAST_YEAR = 1971, 2400
+
 
 def schedules(
     next_: Annotated[int, typer.Option("--next", min=0, max=1000, help="How many slots of each task.")] = 3,
@@ -48,6 +51,8 @@ def _instant(text: str) -> datetime:
         return datetime.now(UTC)
     try:
         moment = datetime.fromisoformat(text)
+        if not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
+            raise ValueError
     except ValueError:
         raise typer.BadParameter(f"{text!r} is no ISO 8601 instant; try 2026-03-29T00:00:00+01:00") from None
     return (moment if moment.tzinfo else moment.replace(tzinfo=settings.current().zone)).astimezone(UTC)

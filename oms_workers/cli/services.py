@@ -3,10 +3,15 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import psycopg
 import redis
+from peewee import ProgrammingError
 
-from oms_workers.database import UNREACHABLE
+from oms_workers.database import UNREACHABLE, sqlstate
 from oms_workers.errors import OmsError
+
+#: Undefined table, undefined column.
+MISSING_SCHEMA = frozenset({"42P01", "42703"})
 
 
 class ServiceError(OmsError):
@@ -19,6 +24,16 @@ def answering(service: str) -> Iterator[None]:
     variable = {"PostgreSQL": "DATABASE_URL", "Redis": "REDIS_URL"}[service]
     try:
         yield
-    except (*UNREACHABLE, redis.RedisError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ServiceError(f"{service} does not answer at {variable}: {reason}") from error
+    except ProgrammingError as error:
+        if sqlstate(error) not in MISSING_SCHEMA:
+            raise
+        raise ServiceError(
+            f"The schema is not up to date, run `oms migrate`: {_first_line(error)}"
+        ) from error
+    except (*UNREACHABLE, psycopg.OperationalError, redis.RedisError) as error:
+        raise ServiceError(f"{service} does not answer at {variable}: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__

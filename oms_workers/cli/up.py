@@ -134,9 +134,9 @@ def _start(running: ExitStack, environment: dict[str, str]) -> Any:
 
     commands = read_procfile(PROJECT / "Procfile")
     supervisor = Supervisor(environment, directory=PROJECT, logs=_logs())
+    _refuse_strangers()
     if supervisor.run("release", commands.pop("release")) != 0:
         raise UpError(f"The release phase failed:\n{supervisor.log('release')}")
-    _refuse_strangers()
     load_files(sorted((PROJECT / "examples").glob("*.json")))
     port = environment["OMNITRON_URL"].rpartition(":")[2]
     running.callback(supervisor.end)
@@ -149,6 +149,8 @@ def _refuse_strangers() -> None:
     from oms_workers.database import connection, row
 
     with connection():
+        if row("SELECT to_regclass('orders') AS known") == (None,):
+            return
         stranger = row("SELECT number FROM orders WHERE payload #>> '{extra_field,sandbox}' IS NULL LIMIT 1")
     if stranger is not None:
         raise UpError(

@@ -29,6 +29,9 @@ PASSING = frozenset({429, 502, 503, 504})
 ATTEMPTS = 5
 MAX_BACKOFF_SECONDS = 10.0
 
+#: An order with more lines than these pages hold is none; a hub that ignores `page` never comes to an end.
+MAX_ITEM_PAGES = 100
+
 _CHUNK_BYTES = 64 * 1024
 _SHOWN_CHARACTERS = 200
 
@@ -82,7 +85,9 @@ class Omnitron:
             "limit": limit,
             "page": page,
         }
-        found = self._call("GET", "/api/i1/orders/", parameters, absent={"results": [], "next": None})
+        # Pages shift while we read: a later one may be gone. The first is always there.
+        gone: Any = {"results": [], "next": None} if page > 1 else None
+        found = self._call("GET", "/api/i1/orders/", parameters, absent=gone)
         return _page(found, "GET /api/i1/orders/")
 
     def items(self, order: int) -> list[Any]:
@@ -91,24 +96,38 @@ class Omnitron:
 
     def acknowledge(self, order: int) -> None:
         """Say that we have the order, so that it is not offered again."""
-        self._call("PATCH", f"/api/v1/orders/{order}/", body={"is_send": True})
+        self._call("PATCH", f"/api/v1/orders/{order}/", body={"is_send": True}, forbidden_to_all=False)
 
     def _items(self, order: int) -> Iterator[Any]:
-        page, has_next = 1, True
-        while has_next:
+        call = "GET /api/v1/order_items/"
+        for page in range(1, MAX_ITEM_PAGES + 1):
             parameters = {"order": order, "limit": self._configuration.omnitron_page_size, "page": page}
-            found = _page(self._call("GET", "/api/v1/order_items/", parameters), "GET /api/v1/order_items/")
+            found = _page(self._call("GET", "/api/v1/order_items/", parameters, forbidden_to_all=False), call)
             yield from found.results
-            page, has_next = page + 1, found.has_next
+            if not found.has_next:
+                return
+        raise OmnitronError(f"{call} of order {order} has no end after {MAX_ITEM_PAGES} pages.")
 
     def _call(
-        self, method: str, path: str, parameters: Any = None, *, body: Any = None, absent: Any = None
+        self,
+        method: str,
+        path: str,
+        parameters: Any = None,
+        *,
+        body: Any = None,
+        absent: Any = None,
+        forbidden_to_all: bool = True,
     ) -> Any:
-        """The answer's JSON, after as many tries as it deserves; `absent` stands for a 404, where given."""
+        """The answer's JSON, after as many tries as it deserves; `absent` stands for a 404, where given.
+
+        A 403 about one order says nothing about our credentials: then it is not `forbidden_to_all`.
+        """
         call = f"{method} {path}"
         for attempt in range(1, ATTEMPTS + 1):
             problem, pause = "", min(MAX_BACKOFF_SECONDS, 0.5 * 2**attempt) * uniform(0.5, 1)
             self._await_turn(call)
+            if not self._wait(0):
+                raise OmnitronError(f"{call} was not sent: the run has to stop.")
             try:
                 status, headers, content = self._send(method, path, parameters, body)
             except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
@@ -117,7 +136,7 @@ class Omnitron:
                 if status == 404 and absent is not None:
                     return absent
                 if status not in PASSING:
-                    return self._read(call, status, content)
+                    return self._read(call, status, content, forbidden_to_all=forbidden_to_all)
                 problem = f"{call} answered {status}"
                 pause = max(pause, _retry_after(headers.get("Retry-After")))
                 self._hold_back(status, pause)
@@ -139,8 +158,8 @@ class Omnitron:
         ) as response:
             return response.status_code, response.headers, _read_bounded(response)
 
-    def _read(self, call: str, status: int, content: bytes) -> Any:
-        if status in (401, 403):
+    def _read(self, call: str, status: int, content: bytes, *, forbidden_to_all: bool) -> Any:
+        if status == 401 or (status == 403 and forbidden_to_all):
             self._refused = OmnitronRefusedError(
                 f"Omnitron refuses our credentials ({call} answered {status}); set OMNITRON_TOKEN,"
                 " or OMNITRON_USERNAME and OMNITRON_PASSWORD, to ones that it accepts."

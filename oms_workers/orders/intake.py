@@ -7,7 +7,7 @@ beside it and shown, never planned again silently. What cannot be stored is kept
 import hashlib
 import json
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -29,6 +29,9 @@ ACTOR = "oms.orders.tasks.get_orders_from_omnitron"
 
 #: Orders whose lines may still be replaced: nothing was packed from them.
 REPLACEABLE = (OrderState.WAITING, OrderState.HELD)
+
+#: A reject without a date cannot say that it has changed, and is looked at again after this.
+UNDATED_PAUSE = timedelta(hours=1)
 
 _MAX_REASON_CHARACTERS = 500
 
@@ -74,7 +77,13 @@ def seen_before(payloads: Sequence[Any]) -> dict[int, Outcome]:
     rejected = {
         (found.omnitron_id, found.modified_at)
         for found in rows(
-            "SELECT omnitron_id, modified_at FROM rejected_orders WHERE omnitron_id = ANY(%s)", (keys,)
+            """
+            SELECT omnitron_id, modified_at
+            FROM rejected_orders
+            WHERE omnitron_id = ANY(%s)
+              AND (modified_at IS NOT NULL OR last_seen_at > clock_timestamp() - %s::interval)
+            """,
+            (keys, UNDATED_PAUSE),
         )
     }
     seen = {}
@@ -153,7 +162,10 @@ def _update_order(id_: int, order: PulledOrder, now: datetime, changes: Any, *, 
         UPDATE orders
         SET number = %(number)s, status = %(status)s, channel = %(channel)s, placed_at = %(placed_at)s,
             promised_at = %(promised_at)s, modified_at = %(modified_at)s, facts = %(facts)s,
-            payload = %(payload)s, line_changes = %(changes)s, plan_version = plan_version + %(moved)s
+            payload = %(payload)s, line_changes = %(changes)s, plan_version = plan_version + %(moved)s,
+            -- New lines are a new question: an order that is held for its old ones is planned again.
+            state = CASE WHEN %(moved)s > 0 AND state = 'held' THEN 'waiting' ELSE state END,
+            next_plan_at = CASE WHEN %(moved)s > 0 THEN %(now)s ELSE next_plan_at END
         WHERE id = %(id)s
         """,
         {

@@ -25,9 +25,24 @@ FACTS = (
     "language_code",
     "has_gift_box",
     "currency",
+    "country",
+    "state",
+    "district",
+    "city",
 )
 
+#: Where the order goes, by the names that an address may have for it; the first that is given counts.
+_ADDRESS = {
+    "country": ("country",),
+    "state": ("state", "city"),
+    "district": ("district", "township"),
+    "city": ("city",),
+    "latitude": ("latitude",),
+    "longitude": ("longitude",),
+}
+
 _MAX_PROBLEMS = 5
+_MAX_DEGREES = 180
 _FIRST_YEAR, _LAST_YEAR = 1970, 9000
 
 
@@ -135,7 +150,7 @@ def parse(payload: Any, items: list[Any], *, now: datetime) -> PulledOrder:
         placed_at=order.date_placed or order.created_date or now,
         promised_at=min(promises, default=None),
         modified_at=order.modified_date,
-        facts={name: _fact(payload[name]) for name in FACTS if payload.get(name) not in (None, "")},
+        facts=_facts(payload),
         lines=tuple(
             Line(item.pk, item.product.sku, item.quantity, item.status, item.price)
             for item in sorted(parsed, key=lambda item: item.pk)
@@ -152,10 +167,29 @@ def modification_of(payload: Any) -> datetime | None:
         return None
 
 
+def _facts(payload: dict[str, Any]) -> dict[str, str]:
+    facts = {name: _fact(payload[name]) for name in FACTS if payload.get(name) not in (None, "")}
+    address = payload.get("shipping_address")
+    if not isinstance(address, dict):
+        return facts
+    for name, keys in _ADDRESS.items():
+        value = next((address[key] for key in keys if address.get(key) not in (None, "")), None)
+        if value is not None and (name not in ("latitude", "longitude") or _is_degrees(value)):
+            facts[name] = _fact(value)
+    return facts
+
+
+def _is_degrees(value: Any) -> bool:
+    try:
+        return abs(float(value)) <= _MAX_DEGREES
+    except (TypeError, ValueError):
+        return False
+
+
 def _fact(value: Any) -> str:
-    """A fact as text: an object stands for its slug, its name or its pk, in this order."""
+    """A fact as text: an object stands for its code, slug, name or pk, in this order."""
     if isinstance(value, dict):
-        value = next((value[key] for key in ("slug", "name", "pk") if value.get(key) is not None), "")
+        value = next((value[key] for key in ("code", "slug", "name", "pk") if value.get(key) is not None), "")
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

@@ -28,9 +28,10 @@ def pull(client: Omnitron, run: Run, *, concurrency: int) -> dict[str, int]:
     Raises `OmnitronError` where the list itself cannot be had.
     """
     counts: Counts = Counter(stored=0, updated=0, rejected=0, acknowledged=0, failed=0)
+    acknowledged: set[str] = set()
     with ThreadPoolExecutor(concurrency, thread_name_prefix="omnitron") as pool:
         try:
-            while _walk(client, run, pool, counts) and not run.should_stop():
+            while _walk(client, run, pool, counts, acknowledged) and not run.should_stop():
                 pass
         except OmnitronError:
             # A wait that was cut short because the process is to stop is no failure of Omnitron's.
@@ -39,21 +40,33 @@ def pull(client: Omnitron, run: Run, *, concurrency: int) -> dict[str, int]:
     return dict(counts)
 
 
-def _walk(client: Omnitron, run: Run, pool: ThreadPoolExecutor, counts: Counts) -> int:
-    """Go from the first page to the last; return how many orders were acknowledged on the way."""
-    acknowledged_before = counts["acknowledged"]
+def _walk(
+    client: Omnitron, run: Run, pool: ThreadPoolExecutor, counts: Counts, acknowledged: set[str]
+) -> int:
+    """Go from the first page to the last; return how many orders were acknowledged that had not been yet.
+
+    A hub that takes an acknowledgement and offers the order again must not keep us walking for ever.
+    """
+    acknowledged_before = len(acknowledged)
     page, has_next = 1, True
     while has_next:
         found = client.orders(page)
         counts["pages"] += 1
-        _take(client, run, pool, found.results, counts)
+        _take(client, run, pool, found.results, counts, acknowledged)
         page, has_next = page + 1, found.has_next
         if has_next and run.should_stop():
             break
-    return counts["acknowledged"] - acknowledged_before
+    return len(acknowledged) - acknowledged_before
 
 
-def _take(client: Omnitron, run: Run, pool: ThreadPoolExecutor, payloads: list[Any], counts: Counts) -> None:
+def _take(
+    client: Omnitron,
+    run: Run,
+    pool: ThreadPoolExecutor,
+    payloads: list[Any],
+    counts: Counts,
+    acknowledged: set[str],
+) -> None:
     """Fetch the items of a page's orders, store each order, and acknowledge the stored ones."""
     with connection():
         seen = seen_before(payloads)
@@ -75,6 +88,7 @@ def _take(client: Omnitron, run: Run, pool: ThreadPoolExecutor, payloads: list[A
     for key, acknowledgement in acknowledgements.items():
         if _outcome_of(acknowledgement, key, counts) is not None:
             counts["acknowledged"] += 1
+            acknowledged.add(key)
 
 
 def _with_items(

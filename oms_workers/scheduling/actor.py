@@ -6,6 +6,8 @@ def get_orders_from_omnitron(run: Run) -> dict[str, int]:
 """
 
 import logging
+import threading
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -44,6 +46,15 @@ TIME_LIMIT_MARGIN = timedelta(seconds=60)
 _RECORD_PAUSE_SECONDS = 2.0
 
 
+#: The rows that this process is at, by id, and the claims in progress, by task.
+_at_work: set[int] = set()
+_claiming: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+
+
+class NoLivenessError(OmsError):
+    """This process holds no lock by which the others would see it live."""
+
+
 class AnotherRunLivesError(OmsError):
     """Another run of this task is at work; it has to end first."""
 
@@ -63,7 +74,11 @@ def scheduled(name: str, *, queue: str = "default", budget: timedelta) -> Callab
         time_limit = (budget + TIME_LIMIT_MARGIN) / timedelta(milliseconds=1)
         _operations[name] = Operation(work, budget)
         return dramatiq.actor(
-            actor_name=name, queue_name=queue, max_retries=0, time_limit=time_limit, throws=UNREACHABLE
+            actor_name=name,
+            queue_name=queue,
+            max_retries=0,
+            time_limit=time_limit,
+            throws=(*UNREACHABLE, NoLivenessError),
         )(perform)
 
     return decorate
@@ -79,8 +94,10 @@ def run_manually(task: ScheduledTask) -> tuple[str, dict[str, Any] | None]:
 
     Raises `AnotherRunLivesError`, and whatever the task raises, after the ledger has it.
     """
-    with connection():
-        attempt = ledger.claim_manually(task.path, worker=process.worker(), wait=stopping.wait)
+    attempt = _claim(
+        task,
+        lambda worker: ledger.claim_manually(task.path, worker=worker, wait=stopping.wait),
+    )
     if attempt is None:
         raise AnotherRunLivesError(
             f"Another run of {task.name} is at work; wait for its end, or see `oms status`."
@@ -95,42 +112,75 @@ def _perform(task: ScheduledTask) -> None:
         run_manually(task)
         return
     plan = task.plan
-    with connection():
-        attempt = ledger.claim(
+    process.record_cadences()
+    attempt = _claim(
+        task,
+        lambda worker: ledger.claim(
             plan,
             trigger=options.get("trigger", "periodiq"),
-            worker=process.worker(),
+            worker=worker,
             wait=stopping.wait,
             message_slot=plan.cadence.latest(datetime.fromisoformat(options["scheduled_at"])),
-        )
+        ),
+    )
     if attempt is not None:
         _work(task, attempt, manual=False)
+
+
+def _claim(task: ScheduledTask, take: Callable[[str], ledger.Attempt | None]) -> ledger.Attempt | None:
+    """Take the run, and remember that it is ours; raises `NoLivenessError` where nobody would see us live.
+
+    Claims of one task follow one another in this process, so that a row of ours that nobody is at can be
+    told from one that was taken a moment ago.
+    """
+    worker = process.worker()
+    if not process.holds_lock():
+        raise NoLivenessError(
+            "This process has no liveness lock, so that others would take it for dead, and claims nothing;"
+            " see whether PostgreSQL has a connection left for it."
+        )
+    with _claiming[task.path], connection():
+        if ledger.close_abandoned(task.path, worker, _at_work):
+            logger.warning("A run of %s that this process had lost is closed.", task.name)
+        attempt = take(worker)
+        if attempt is not None:
+            _at_work.add(attempt.id)
+        return attempt
 
 
 def _work(task: ScheduledTask, attempt: ledger.Attempt, *, manual: bool) -> tuple[str, dict[str, Any] | None]:
     lateness = (attempt.started_at - attempt.slot).total_seconds()
     logger.info("%s started, %.2f s after its slot %s.", task.name, lateness, attempt.slot.isoformat())
+    try:
+        return _perform_attempt(task, attempt, manual=manual)
+    finally:
+        _at_work.discard(attempt.id)
+
+
+def _perform_attempt(
+    task: ScheduledTask, attempt: ledger.Attempt, *, manual: bool
+) -> tuple[str, dict[str, Any] | None]:
     operation = _operations[task.path]
-    run = Run(attempt.started_at, budget=operation.budget, lost=process.lost)
+    run = Run(attempt.started_at, budget=operation.budget, slot=attempt.slot, lost=process.lost)
     try:
         result = operation.work(run, **task.kwargs)
     except BaseException as error:
         problem = f"{type(error).__name__}: {error}"
-        _record(lambda: ledger.fail(attempt, problem, manual=manual))
+        _record(lambda: ledger.fail(attempt, problem, manual=manual), attempt)
         raise
     if run.stopped_by is None:
-        _record(lambda: ledger.succeed(attempt, result))
+        _record(lambda: ledger.succeed(attempt, result), attempt)
         logger.info("%s is done: %s", task.name, result)
         return "succeeded", result
     why = run.stopped_by
-    _record(lambda: ledger.release(attempt, why, result, manual=manual))
+    _record(lambda: ledger.release(attempt, why, result, manual=manual), attempt)
     logger.info("%s %s; so far: %s", task.name, why, result)
     if not manual:
         send(task, attempt.slot, "tick")
     return "stopped", result
 
 
-def _record(end: Callable[[], bool]) -> None:
+def _record(end: Callable[[], bool], attempt: ledger.Attempt) -> None:
     """Write the end of a run, however long PostgreSQL is away.
 
     A row must not stay `running` beside a living worker. If this process is told to stop meanwhile, its
@@ -138,13 +188,22 @@ def _record(end: Callable[[], bool]) -> None:
     """
     while True:
         try:
-            with connection():
-                end()
-            return
-        except UNREACHABLE as error:
-            logger.warning("The end of a run waits for PostgreSQL: %s", error)
+            try:
+                with connection():
+                    end()
+                return
+            except UNREACHABLE as error:
+                logger.warning("The end of a run waits for PostgreSQL: %s", error)
+            except Exception as error:
+                # What the run has left, its result or its error's text, cannot be written; this can.
+                logger.exception("The end of slot %s of %s cannot be written.", attempt.slot, attempt.task)
+                end = _fail_plainly(attempt, type(error).__name__)
             if stopping.wait(_RECORD_PAUSE_SECONDS):
                 return
         except Interrupt:
             # The time limit came in the middle of it, and the run has ended anyway.
             continue
+
+
+def _fail_plainly(attempt: ledger.Attempt, problem: str) -> Callable[[], bool]:
+    return lambda: ledger.fail(attempt, f"its end could not be written: {problem}")

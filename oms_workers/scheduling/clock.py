@@ -25,6 +25,9 @@ class PeriodicCadence:
 
     def validate(self, now: datetime) -> bool:
         now = _plain(now)
+        if self._asked_at is not None and now < self._asked_at - FIRST_LOOK_BACK:
+            # The system's clock was set back: what comes due again is the ledger's to know.
+            self._asked_at = None
         asked_at = self._asked_at or now - FIRST_LOOK_BACK
         self._asked_at = max(now, asked_at)
         return self.cadence.latest(now) > asked_at

@@ -61,7 +61,8 @@ def decide(
     if slot is None:
         return Decision(Verdict.NOTHING)
     if row is not None:
-        return Decision(Verdict.RUN if enabled and _is_due_again(row, slot, now) else Verdict.NOTHING, slot)
+        again = enabled and now - slot <= catch_up and _is_due_again(row, slot, now)
+        return Decision(Verdict.RUN if again else Verdict.NOTHING, slot)
     if not enabled:
         return Decision(Verdict.DISABLED, slot)
     return Decision(Verdict.STALE if now - slot > catch_up else Verdict.RUN, slot)

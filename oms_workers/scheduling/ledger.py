@@ -61,6 +61,22 @@ class Attempt:
     started_at: datetime
 
 
+def announce_cadences(plans: Iterable[Plan]) -> None:
+    """Make new cadences start now, and leave those that are known to the processes that run them.
+
+    A release that migrates may yet be refused; what it would enable or disable must not happen then.
+    """
+    for plan in plans:
+        execute(
+            """
+            INSERT INTO scheduled_tasks (task, cadence, enabled, since, last_seen)
+            VALUES (%s, %s, %s, clock_timestamp(), clock_timestamp())
+            ON CONFLICT DO NOTHING
+            """,
+            (plan.task, str(plan.cadence), plan.enabled),
+        )
+
+
 def record_cadences(plans: Iterable[Plan]) -> None:
     """Say which cadences this process runs. A cadence that is new, enabled again or back starts now."""
     for plan in plans:
@@ -333,14 +349,17 @@ def _end(
         SET state = %(state)s, finished_at = clock_timestamp(), result = %(result)s, error = %(error)s,
             next_attempt_at = %(next_attempt_at)s, attempts = %(charged)s
         WHERE id = %(id)s AND state = 'running' AND attempts = %(attempts)s AND worker = %(worker)s
+          -- A released attempt's number is given out again; its start is not.
+          AND started_at = %(started_at)s
         """,
         {
+            "started_at": attempt.started_at,
             "id": attempt.id,
             "attempts": attempt.attempts,
             "worker": attempt.worker,
             "state": state,
             "result": None if result is None else jsonb(result),
-            "error": None if error is None else error.replace("\0", "")[:MAX_ERROR_CHARACTERS],
+            "error": None if error is None else _storable(error)[:MAX_ERROR_CHARACTERS],
             "next_attempt_at": next_attempt_at,
             "charged": attempts,
         },
@@ -353,6 +372,30 @@ def _end(
             attempt.task,
         )
     return changed == 1
+
+
+def _storable(error: str) -> str:
+    """The text without what PostgreSQL refuses: NUL, and halves of surrogate pairs."""
+    return error.replace("\0", "").encode("utf-8", "replace").decode()
+
+
+def close_abandoned(task: str, worker: str, at_work: Iterable[int]) -> int:
+    """End this living worker's own runs of a task that it knows nothing of; the slot may be tried at once.
+
+    Such a row stays behind where a claim was committed and its answer was lost, or its end could not be
+    written. `at_work` are the ids of the rows that the worker is really at.
+    """
+    return execute(
+        """
+        UPDATE scheduled_runs
+        SET state = 'failed', error = 'abandoned by its worker', finished_at = clock_timestamp(),
+            next_attempt_at = CASE
+                WHEN trigger <> 'manual' AND attempts < %(max_attempts)s THEN clock_timestamp()
+            END
+        WHERE task = %(task)s AND state = 'running' AND worker = %(worker)s AND id <> ALL(%(at_work)s)
+        """,
+        {"task": task, "worker": worker, "at_work": [*at_work], "max_attempts": MAX_ATTEMPTS},
+    )
 
 
 def close_orphans(task: str | None, wait: Callable[[float], object]) -> int:

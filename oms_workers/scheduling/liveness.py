@@ -26,14 +26,14 @@ LOCK_CLASS = 0x6F6D7377
 #: How often a process makes sure that it still holds its lock.
 HEARTBEAT_SECONDS = 1.0
 
-#: Long enough for a living process to take its lock again.
-CONFIRMATION_SECONDS = 5.0
+#: Long enough for a living process to take its lock again, or to notice that it cannot and to stop.
+CONFIRMATION_SECONDS = 10.0
 
 #: After a start of PostgreSQL nobody holds a lock yet.
 START_GRACE_SECONDS = 15
 
-#: A process that has lost its lock for so long may have been given up by the others, and stops its runs.
-LOST_SECONDS = 10.0
+#: A process that has been without its lock for so long stops its runs, before others may take them over.
+LOST_SECONDS = 4.0
 
 #: A worker's lock in `pg_locks`, where the second key of a pair is shown unsigned.
 HOLDS_LOCK = f"""
@@ -61,7 +61,7 @@ class Liveness:
         self._parameters = {**parameters, "application_name": "oms-workers liveness"}
         self._heartbeat_seconds = heartbeat_seconds
         self._connection: psycopg.Connection[Any] | None = None
-        self._held_at = time.monotonic()
+        self._held_at = float("-inf")
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="liveness", daemon=True)
 
@@ -78,8 +78,12 @@ class Liveness:
         self._drop()
 
     def lost(self) -> bool:
-        """Whether the lock has been gone for so long that others may have taken over our runs."""
+        """Whether the lock has been gone for so long that others may be about to take over our runs."""
         return time.monotonic() - self._held_at > LOST_SECONDS
+
+    def held(self) -> bool:
+        """Whether the lock was there at the last look; without it nothing may be claimed."""
+        return self._connection is not None and not self.lost()
 
     def _keep(self) -> None:
         while not self._ending.wait(self._heartbeat_seconds):
@@ -139,7 +143,11 @@ def find_orphans(task: str | None, wait: Callable[[float], object]) -> list[Any]
     suspects = _find_suspects(task)
     if not suspects:
         return []
+    asked_at = time.monotonic()
     wait(CONFIRMATION_SECONDS)
+    if time.monotonic() - asked_at < CONFIRMATION_SECONDS:
+        # Cut short, since this process is to stop: somebody else will look.
+        return []
     confirmed = {(found.id, found.attempts) for found in _find_suspects(task)}
     return [found for found in suspects if (found.id, found.attempts) in confirmed]
 

@@ -17,6 +17,7 @@ from oms_workers.scheduling.liveness import Liveness
 logger = logging.getLogger(__name__)
 
 _liveness: Liveness | None = None
+_recorded = False
 
 
 def worker() -> str:
@@ -43,11 +44,20 @@ def stop_liveness() -> None:
     _liveness = None
 
 
+def holds_lock() -> bool:
+    """Whether this process is seen to live by the others, so that it may claim."""
+    return start_liveness().held()
+
+
 def record_cadences() -> None:
-    """Write what this process is configured to run, unless PostgreSQL is away: claims do it again."""
+    """Write what this process is configured to run, once; while PostgreSQL is away, the next claim tries."""
+    global _recorded
+    if _recorded:
+        return
     try:
         with connection():
             ledger.record_cadences(task.plan for task in table.tasks())
+        _recorded = True
     except UNREACHABLE as error:
         logger.warning("The schedule is not recorded, PostgreSQL does not answer: %s", error)
 
@@ -56,6 +66,8 @@ class WorkerProcess(Middleware):
     """A worker lives from its boot to the end of its last run."""
 
     def before_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:  # noqa: ARG002
+        global _recorded
+        _recorded = False
         record_cadences()
         start_liveness()
 

@@ -13,8 +13,9 @@ _LOOK_SECONDS = 0.5
 class Run:
     """One run of a task.
 
-    `now` is PostgreSQL's time at its start. Work goes in batches; where there is more of it, the task asks
-    `should_stop()` between two of them and returns what it has done when told so.
+    `now` is PostgreSQL's time at its start, and `slot` the instant that it is the run of. Work goes in
+    batches; where there is more of it, the task asks `should_stop()` between two of them and returns what it
+    has done when told so.
     """
 
     def __init__(
@@ -22,9 +23,11 @@ class Run:
         now: datetime,
         *,
         budget: timedelta,
+        slot: datetime | None = None,
         lost: Callable[[], bool] = lambda: False,
     ) -> None:
         self.now = now
+        self.slot = slot or now
         self.stopped_by: str | None = None
         self._budget = budget
         self._lost = lost

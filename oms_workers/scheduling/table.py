@@ -12,9 +12,12 @@ from typing import Any
 import dramatiq
 
 import settings
-from oms_workers.errors import OmsError
+from oms_workers.errors import ArgumentError
 from oms_workers.scheduling.cadence import Cadence, Crontab, Interval, parse_crontab
 from oms_workers.scheduling.ledger import Plan
+
+#: However little is to be caught up with, a message's own way to a worker makes no slot stale.
+MIN_CATCH_UP_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -47,11 +50,12 @@ class ScheduledTask:
 
     @property
     def plan(self) -> Plan:
-        catch_up = timedelta(seconds=settings.current().catch_up_seconds)
-        return Plan(self.path, self.cadence, self.enabled, catch_up)
+        configuration = settings.current()
+        seconds = max(configuration.catch_up_seconds, 2 * configuration.tick_seconds, MIN_CATCH_UP_SECONDS)
+        return Plan(self.path, self.cadence, self.enabled, timedelta(seconds=seconds))
 
 
-class UnknownTaskError(OmsError):
+class UnknownTaskError(ArgumentError):
     """No task has this name, key or path."""
 
     def __init__(self, name: str) -> None:

@@ -28,7 +28,8 @@ def client(hub: Hub, pauses: list[float], configure: Callable[..., Any]) -> Any:
     configuration = configure(OMNITRON_URL=hub.url, OMNITRON_TOKEN=TOKEN, OMNITRON_PAGE_SIZE=10)
 
     def wait(seconds: float) -> bool:
-        pauses.append(seconds)
+        if seconds:
+            pauses.append(seconds)
         return True
 
     return Omnitron(configuration, wait)

@@ -89,7 +89,7 @@ def test_a_429_slows_down_every_call(hub: Hub, client: Omnitron, pauses: list[fl
 
 
 def test_without_time_to_wait_it_says_so(hub: Hub, configure: Callable[..., Any]) -> None:
-    impatient = Omnitron(configure(OMNITRON_URL=hub.url, OMNITRON_TOKEN=TOKEN), lambda seconds: False)
+    impatient = Omnitron(configure(OMNITRON_URL=hub.url, OMNITRON_TOKEN=TOKEN), lambda seconds: seconds == 0)
     hub.fail(ORDERS, faults.status(429, Retry_After="3600"))
 
     with pytest.raises(OmnitronError, match="answered 429; no time is left to wait 3600 s"):
@@ -132,6 +132,50 @@ def test_a_wrong_password_is_said_once_and_never_shown(hub: Hub, configure: Call
 def test_without_an_address_it_says_what_to_set(configure: Callable[..., Any]) -> None:
     with pytest.raises(OmnitronError, match="OMNITRON_URL: is not set"):
         Omnitron(configure(), lambda seconds: True)
+
+
+def test_a_wrong_address_is_not_taken_for_an_empty_hub(hub: Hub, configure: Callable[..., Any]) -> None:
+    elsewhere = Omnitron(
+        configure(OMNITRON_URL=f"{hub.url}/shop", OMNITRON_TOKEN=TOKEN), lambda seconds: True
+    )
+
+    with pytest.raises(OmnitronError, match="GET /api/i1/orders/ answered 404"):
+        elsewhere.orders(1)
+
+
+def test_a_403_about_one_order_says_nothing_about_the_credentials(hub: Hub, client: Omnitron) -> None:
+    hub.fail("/api/v1/orders/7/", faults.status(403))
+
+    with pytest.raises(OmnitronError, match="PATCH /api/v1/orders/7/ answered 403") as error:
+        client.acknowledge(7)
+
+    assert not isinstance(error.value, OmnitronRefusedError)
+    client.acknowledge(8)
+
+
+def test_items_without_end_are_an_error(hub: Hub, client: Omnitron, monkeypatch: pytest.MonkeyPatch) -> None:
+    from oms_workers.orders import client as module
+
+    monkeypatch.setattr(module, "MAX_ITEM_PAGES", 3)
+    hub.fail("/api/v1/order_items/", faults.body('{"results": [{"pk": 11}], "next": "more"}'), times=100)
+
+    with pytest.raises(OmnitronError, match="of order 7 has no end after 3 pages"):
+        client.items(7)
+
+
+def test_nothing_is_sent_any_more_when_the_run_has_to_stop(hub: Hub, configure: Callable[..., Any]) -> None:
+    stopped = Omnitron(configure(OMNITRON_URL=hub.url, OMNITRON_TOKEN=TOKEN), lambda seconds: False)
+
+    with pytest.raises(OmnitronError, match="was not sent: the run has to stop"):
+        stopped.items(7)
+
+    assert hub.calls == []
+
+
+def test_a_token_with_a_line_s_end_is_the_token(hub: Hub, configure: Callable[..., Any]) -> None:
+    client = Omnitron(configure(OMNITRON_URL=hub.url, OMNITRON_TOKEN=f"{TOKEN}\n"), lambda seconds: True)
+
+    assert client.orders(1).results == []
 
 
 def test_a_page_that_is_gone_is_empty(hub: Hub, client: Omnitron) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from oms_workers.broker import stopping
-from oms_workers.database import connection, rows
+from oms_workers.database import connection, execute, rows
 from oms_workers.orders.client import OmnitronError, OmnitronRefusedError
 from tests.orders import hub as faults
 from tests.orders.hub import Hub
@@ -161,6 +161,41 @@ def test_credentials_that_are_refused_midway_end_the_pull_at_once(hub: Hub, pull
     assert stored() == []
 
 
+def test_one_order_that_is_forbidden_stops_no_other(hub: Hub, pull: Pull) -> None:
+    hub.add(*(an_order(key) for key in range(1, 31)))
+    hub.fail("/api/v1/orders/3/", faults.status(403), times=1000)
+
+    counts = pull()
+
+    assert stored() == [*range(1, 31)]
+    assert len(set(hub.acknowledged)) == 29
+    assert counts["failed"] >= 1
+
+
+def test_a_hub_that_takes_acknowledgements_and_forgets_them_ends_the_pull(hub: Hub, pull: Pull) -> None:
+    hub.add(*(an_order(key) for key in range(1, 4)))
+    hub.fail("/api/v1/orders/", faults.body("{}"), times=1000)
+
+    pull()
+
+    assert stored() == [1, 2, 3]
+    assert len(hub.calls_to(ORDERS)) == 2
+
+
+def test_a_reject_without_a_date_is_looked_at_again_after_an_hour(hub: Hub, pull: Pull) -> None:
+    hub.add(broken(7))
+    pull()
+    hub.add(an_order(7))
+    pull()
+    assert stored() == []
+
+    with connection():
+        execute("UPDATE rejected_orders SET last_seen_at = now() - interval '61 minutes'")
+    pull()
+
+    assert (stored(), rejected()) == ([7], {})
+
+
 def test_odd_orders_stop_nothing(hub: Hub, pull: Pull) -> None:
     hub.add(an_order(1), an_order(2, notes="\0"), an_order(3, notes="\ud83d"), broken(4))
     hub.add((an_order(5)[0], [{**an_order(5)[1][0], "product": {"name": "no sku"}}]))
@@ -189,5 +224,6 @@ def test_told_to_stop_it_ends_at_a_page_s_end(hub: Hub, pull: Pull) -> None:
         stopping.clear()
 
     assert counts["pages"] == 1
-    assert stored() == sorted(hub.acknowledged)
     assert len(stored()) == 10
+    # What was stored and could not be acknowledged any more is offered again.
+    assert set(hub.acknowledged) <= set(stored())

@@ -1,15 +1,22 @@
 """The scheduled actor, worked by Dramatiq from a real queue."""
 
 import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
 import dramatiq
 import pytest
+from dramatiq.middleware.threading import raise_thread_exception
+from dramatiq.middleware.time_limit import TimeLimitExceeded
+from peewee import OperationalError
 
 from oms_workers.broker import broker, stopping
-from oms_workers.database import rows
-from oms_workers.scheduling.actor import AnotherRunLivesError, run_manually, send
+from oms_workers.database import connection, rows
+from oms_workers.scheduling import actor, ledger, process
+from oms_workers.scheduling.actor import AnotherRunLivesError, NoLivenessError, run_manually, send
 from oms_workers.scheduling.run import Run
 from oms_workers.scheduling.table import ScheduledTask
 from tests.scheduling import operations
@@ -170,3 +177,86 @@ def test_a_run_stops_when_the_process_is_told_to(
 
     assert (end, result) == ("stopped", {"stopped": True, "waited": False})
     assert "told to stop" in only_run().error
+
+
+def test_without_its_lock_a_process_claims_nothing(
+    task: ScheduledTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = do(monkeypatch, lambda run: None)
+    monkeypatch.setattr(process, "holds_lock", lambda: False)
+
+    with pytest.raises(NoLivenessError, match="liveness lock"):
+        run_manually(task)
+
+    assert calls == []
+    assert rows("SELECT id FROM scheduled_runs") == []
+
+
+def test_a_result_that_cannot_be_written_leaves_nothing_running(
+    task: ScheduledTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(actor, "_RECORD_PAUSE_SECONDS", 0.01)
+    do(monkeypatch, lambda run: {"odd": object()})
+
+    run_manually(task)
+
+    assert only_run().state == "failed"
+    assert "could not be written: TypeError" in only_run().error
+
+
+def test_a_time_limit_that_comes_while_the_end_waits_for_postgresql_loses_no_end(
+    task: ScheduledTask, slot: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempt = ledger.claim(task.plan, trigger="tick", worker=process.worker(), wait=lambda _: None)
+    assert attempt is not None
+    monkeypatch.setattr(actor, "_RECORD_PAUSE_SECONDS", 0.05)
+    back, recorded = threading.Event(), threading.Event()
+
+    @contextmanager
+    def connection_when_back() -> Iterator[None]:
+        if not back.is_set():
+            raise OperationalError("connection refused")
+        with connection():
+            yield
+
+    def record() -> None:
+        actor._record(lambda: ledger.succeed(attempt, {}), attempt)
+        recorded.set()
+
+    monkeypatch.setattr(actor, "connection", connection_when_back)
+    thread = threading.Thread(target=record)
+    thread.start()
+    for _ in range(5):
+        raise_thread_exception(thread.ident, TimeLimitExceeded)
+        thread.join(0.1)
+    back.set()
+    thread.join(10)
+
+    assert recorded.is_set()
+    assert only_run().state == "succeeded"
+
+
+def test_a_claim_whose_answer_was_lost_is_run_by_the_next_message(
+    task: ScheduledTask, slot: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = do(monkeypatch, lambda run: {})
+    real = ledger.claim
+
+    def claim_and_lose_the_answer(*arguments: Any, **options: Any) -> Any:
+        real(*arguments, **options)
+        monkeypatch.setattr(ledger, "claim", real)
+        raise OperationalError("server closed the connection unexpectedly")
+
+    monkeypatch.setattr(ledger, "claim", claim_and_lose_the_answer)
+    worker = dramatiq.Worker(broker, worker_threads=1, worker_timeout=50)
+    worker.start()
+    try:
+        for _ in range(2):
+            send(task, slot, "tick")
+            broker.join("default", timeout=20_000)
+            worker.join()
+    finally:
+        worker.stop()
+
+    assert len(calls) == 1
+    assert (only_run().state, only_run().attempts) == ("succeeded", 2)

@@ -49,6 +49,15 @@ def test_a_clock_that_steps_back_sends_nothing_twice() -> None:
     assert not spec.validate(NOON + 2 * SECOND)
 
 
+def test_a_clock_that_is_set_back_by_an_hour_goes_on_at_once() -> None:
+    spec = clock_at(NOON, Interval(60))
+    spec.validate(NOON)
+
+    answers = [spec.validate(NOON - timedelta(hours=1, seconds=-second)) for second in (0, 1, 60, 120)]
+
+    assert answers == [True, False, True, True]
+
+
 def test_the_next_date_lies_after_the_real_time() -> None:
     spec = clock_at(NOON + timedelta(hours=2, seconds=5))
 

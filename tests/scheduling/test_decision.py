@@ -100,6 +100,16 @@ def test_a_failed_slot_runs_again_when_its_time_has_come(row: Row, verdict: Verd
     assert decision(row=row).verdict is verdict
 
 
+@pytest.mark.parametrize(
+    ("late", "verdict"),
+    [(timedelta(minutes=30), Verdict.RUN), (timedelta(minutes=30) + SECOND, Verdict.NOTHING)],
+)
+def test_a_failed_slot_that_is_stale_by_now_is_not_tried_again(late: timedelta, verdict: Verdict) -> None:
+    failed = Row(NOON, "failed", 1, NOON)
+
+    assert decision(now=NOON + late, row=failed, catch_up=timedelta(minutes=30)).verdict is verdict
+
+
 def test_four_attempts_and_growing_pauses_between_them() -> None:
     assert [retry_at(attempts, NOON) for attempts in (1, 2, 3, 4)] == [
         *(NOON + pause for pause in BACKOFF),

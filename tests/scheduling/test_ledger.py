@@ -23,6 +23,7 @@ PLAN = ledger.Plan(TASK, WEEKLY, enabled=True, catch_up=8 * WEEK)
 @pytest.fixture(autouse=True)
 def no_grace(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(liveness, "START_GRACE_SECONDS", 0)
+    monkeypatch.setattr(liveness, "CONFIRMATION_SECONDS", 0)
 
 
 @pytest.fixture
@@ -322,12 +323,54 @@ def test_the_end_is_written_only_by_the_attempt_that_owns_the_row(worker: str) -
     assert (ended.state, ended.result) == ("succeeded", {"orders": 2})
 
 
+def test_a_release_that_is_repeated_does_not_end_the_run_after_it(worker: str) -> None:
+    known_for(1)
+    first = claim(worker)
+    assert first is not None
+    ledger.release(first, "stopped", {})
+    second = claim(worker)
+    assert second is not None
+    assert second.attempts == first.attempts
+
+    assert not ledger.release(first, "stopped, said once more", {})
+    assert ledger.succeed(second, {})
+
+
+def test_a_run_that_its_living_worker_knows_nothing_of_is_closed(worker: str) -> None:
+    newest = known_for(1)
+    lost = claim(worker)
+    assert lost is not None
+
+    assert ledger.close_abandoned(TASK, worker, [lost.id]) == 0
+    assert ledger.close_abandoned(TASK, "another/1/11111111", []) == 0
+    assert ledger.close_abandoned(TASK, worker, []) == 1
+
+    assert ledger.is_due(PLAN) == newest
+    assert claim(worker) is not None
+
+
+def test_a_confirmation_that_is_cut_short_declares_nobody_dead(monkeypatch: pytest.MonkeyPatch) -> None:
+    a_row(known_for(1), "running", worker=DEAD)
+    monkeypatch.setattr(liveness, "CONFIRMATION_SECONDS", 10)
+
+    assert ledger.close_orphans(None, no_wait) == 0
+
+
+def test_a_release_that_may_be_refused_switches_nothing(worker: str) -> None:
+    known_for(1)
+    off = ledger.Plan(TASK, WEEKLY, enabled=False, catch_up=WEEK)
+
+    ledger.announce_cadences([off])
+
+    assert claim(worker) is not None
+
+
 def test_an_error_of_any_length_and_content_can_be_kept(worker: str) -> None:
     known_for(1)
     attempt = claim(worker)
     assert attempt is not None
 
-    ledger.fail(attempt, "\0" + "x" * 100_000)
+    ledger.fail(attempt, "\0\ud83d" + "x" * 100_000)
 
     (failed,) = rows("SELECT error FROM scheduled_runs")
     assert len(failed.error) == ledger.MAX_ERROR_CHARACTERS

@@ -66,6 +66,11 @@ def test_a_lock_that_is_lost_is_taken_again(worker: Liveness) -> None:
     assert not worker.lost()
 
 
+def test_a_worker_without_its_lock_is_told_before_others_may_take_over() -> None:
+    slowest_look = liveness.HEARTBEAT_SECONDS + 1
+    assert liveness.LOST_SECONDS + slowest_look < liveness.CONFIRMATION_SECONDS
+
+
 def test_two_workers_of_one_machine_are_two(worker: Liveness) -> None:
     other = Liveness(connection_parameters(settings.current())).start()
 
@@ -82,6 +87,7 @@ def test_a_worker_without_postgresql_starts_and_knows_that_it_is_lost(
     parameters = {**connection_parameters(settings.current()), "host": "/nowhere"}
     alone = Liveness(parameters, heartbeat_seconds=0.02).start()
 
+    assert not alone.held()
     until(alone.lost)
 
     alone.stop()

@@ -24,6 +24,7 @@ def test_a_hundred_kills_leave_every_slot_in_one_row_and_no_task_with_two_runs(
     db: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(liveness, "START_GRACE_SECONDS", 0)
+    monkeypatch.setattr(liveness, "CONFIRMATION_SECONDS", 0)
     execute("CREATE TABLE evidence (task text, slot timestamptz, event text)")
     try:
         subprocess.run(

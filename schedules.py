@@ -5,16 +5,50 @@ letter for letter as the operators' document has them.
 """
 
 from oms_workers.broker import broker
-from oms_workers.fulfilment.tasks import fulfil_waiting_orders
+from oms_workers.fulfilment.tasks import (
+    fulfil_replanning_orders,
+    fulfil_waiting_orders,
+    retry_out_of_stock_packages,
+    retry_out_of_stock_transfers,
+    update_order_execution_plan_context,
+)
 from oms_workers.orders.tasks import get_orders_from_omnitron
+from oms_workers.reservations.tasks import clear_inventory_discrepancies
 from oms_workers.scheduling import tick
-from oms_workers.scheduling.table import ScheduledTask, every, register
+from oms_workers.scheduling.table import ScheduledTask, crontab, every, register
 
 __all__ = ["TABLE", "broker"]
 
 TABLE = (
     ScheduledTask("get-omnitron-orders-cron", "OMNITRON_ORDERS", get_orders_from_omnitron, every(60)),
     ScheduledTask("fulfil-waiting-orders", "FULFIL_WAITING_ORDERS", fulfil_waiting_orders, every(60)),
+    ScheduledTask(
+        "fulfil-replanning-orders", "FULFIL_REPLANNING_ORDERS", fulfil_replanning_orders, every(60 * 60)
+    ),
+    ScheduledTask(
+        "renew-out-of-stock-packages-cron",
+        "RENEW_OUT_OF_STOCK_PACKAGES",
+        retry_out_of_stock_packages,
+        every(3 * 60 * 60),
+    ),
+    ScheduledTask(
+        "renew-out-of-stock-transfers-cron",
+        "RENEW_OUT_OF_STOCK_TRANSFERS",
+        retry_out_of_stock_transfers,
+        every(3 * 60 * 60),
+    ),
+    ScheduledTask(
+        "daily-clear-inventory-discrepancies",
+        "DAILY_CLEAR_INVENTORY_DISCREPANCIES",
+        clear_inventory_discrepancies,
+        crontab("*/60,*,*,*,*"),
+    ),
+    ScheduledTask(
+        "update-order-execution-plan-context",
+        "UPDATE_ORDER_EXECUTION_PLAN_CONTEXT",
+        update_order_execution_plan_context,
+        crontab("0,0,*,*,*"),
+    ),
 )
 
 register(TABLE)

@@ -4,8 +4,21 @@ import sys
 
 import typer
 
-from oms_workers.cli import check, explain, load, migrate, run, schedules, status, up
-from oms_workers.errors import OmsError
+import settings
+from oms_workers.cli import (
+    check,
+    command,
+    explain,
+    load,
+    migrate,
+    reconcile,
+    release,
+    run,
+    schedules,
+    status,
+    up,
+)
+from oms_workers.errors import ArgumentError, OmsError
 
 app = typer.Typer(
     name="oms",
@@ -22,6 +35,9 @@ app.command("run")(run.run)
 app.command("status")(status.status)
 app.command("load")(load.load)
 app.command("explain")(explain.explain)
+app.command("command")(command.command)
+app.command("release")(release.release)
+app.command("reconcile")(reconcile.reconcile)
 app.command("up")(up.up)
 
 
@@ -31,6 +47,6 @@ def main() -> None:
         app()
     except OmsError as error:
         print(error, file=sys.stderr)
-        sys.exit(1)
+        sys.exit(settings.EXIT_MISCONFIGURED if isinstance(error, ArgumentError) else 1)
     except KeyboardInterrupt:
         sys.exit(130)

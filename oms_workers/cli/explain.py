@@ -7,34 +7,59 @@ import typer
 import settings
 from oms_workers.cli.output import console, print_json, print_table
 
+#: What an attempt's state means.
+_OUTCOMES = {
+    "start": "begun",
+    "pending": "the order is held",
+    "completed": "packages were made",
+    "cancelled": "nothing could be placed",
+}
+
 
 def explain(
     order: Annotated[str, typer.Argument(help="The order's number, or Omnitron's key of it.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Plan it now, and write nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Show each attempt to plan an order: the locations considered, their stock then, and each one's verdict.
 
     Example: oms explain 100042
+    Example: oms explain 100042 --dry-run
     """
     settings.load_or_exit(need_servers=True)
     from oms_workers.cli.services import answering
     from oms_workers.database import connection
     from oms_workers.errors import OmsError
+    from oms_workers.fulfilment.dry_run import plan_without_committing
     from oms_workers.fulfilment.explanation import explain_orders
 
     with answering("PostgreSQL"), connection():
-        found = explain_orders(order)
+        found = plan_without_committing(order) if dry_run else explain_orders(order)
     if not found:
         raise OmsError(f"No order {order!r} was pulled, nor rejected; see the last pull in `oms status`.")
     if as_json:
         print_json(found)
         return
-    for one in found:
+    for one in found if dry_run else ():
+        _print_dry_run(one)
+    for one in () if dry_run else found:
         _print_rejected(one) if one["state"] == "rejected" else _print(one)
 
 
 def _print_rejected(order: dict[str, Any]) -> None:
     console().print(f"order {order['omnitron_id']} was rejected: {order['reason']}", markup=False)
+
+
+def _print_dry_run(plan: dict[str, Any]) -> None:
+    console().print(f"{plan['of']}, planned now, nothing written", markup=False)
+    _print_context(plan["context"])
+    for package in plan["packages"]:
+        console().print(f"would be sent by {package['location']}: {_items(package['items'])}", markup=False)
+        for transfer in package["transfers"]:
+            items = _items(transfer["items"])
+            console().print(f"  with a transfer from {transfer['source']}: {items}", markup=False)
+    if plan["hold_reason"]:
+        console().print(f"would be held: {plan['hold_reason']}", markup=False)
 
 
 def _print(order: dict[str, Any]) -> None:
@@ -51,29 +76,59 @@ def _print(order: dict[str, Any]) -> None:
     for plan in order["plans"]:
         _print_plan(plan)
     print_table(
-        ("package", "location", "state", "items"),
+        ("package", "location", "state", "attempts to replan", "items"),
         [
-            (package["number"], package["location"], package["state"], _items(package["items"]))
+            (
+                package["number"],
+                package["location"],
+                package["state"],
+                package["replan_attempts"] or "",
+                _items(package["items"]),
+            )
             for package in order["packages"]
         ],
         title="\nPackages",
     )
+    if order["transfers"]:
+        print_table(
+            ("transfer", "of", "from", "to", "state"),
+            [
+                (line["number"], line["package"], line["source"], line["destination"], line["state"])
+                for line in order["transfers"]
+            ],
+            title="\nTransfers",
+        )
 
 
 def _print_plan(plan: dict[str, Any]) -> None:
-    context = plan["context"]
+    of = f" of package {plan['package']}" if plan["package"] else ""
+    outcome = _OUTCOMES[plan["state"]]
+    console().print(f"\nattempt {plan['attempt']}{of} at {plan['created_at']}: {outcome}", markup=False)
+    _print_context(plan["context"])
+
+
+def _print_context(context: dict[str, Any]) -> None:
     scenario = context["scenario"] or "none: no active scenario matches the order"
-    console().print(f"\nattempt {plan['attempt']} at {plan['created_at']}, scenario {scenario}", markup=False)
+    console().print(f"scenario {scenario}", markup=False)
     for rule in context["rules"]:
         ranking = ", ".join(rule["ranking"]) or "the locations' ids"
         print_table(
-            ("location", "available then", "verdict"),
+            ("location", "available then", "compared by", "verdict"),
             [
-                (considered["location"], _stock(considered.get("stock")), considered["verdict"])
+                (
+                    considered["location"],
+                    _stock(considered.get("stock")),
+                    _stock(considered.get("rank")),
+                    considered["verdict"],
+                )
                 for considered in rule["locations"]
             ],
             title=f"rule {rule['rule']} ({rule['mode']}, ranked by {ranking})",
         )
+        for transfer in rule.get("transfers", ()):
+            console().print(f"brought from {transfer['from']}: {_stock(transfer['lines'])}", markup=False)
+        if "dropped" in rule:
+            console().print(f"dropped: {rule['dropped']}", markup=False)
     for line in context["unplaced"]:
         console().print(f"unplaced: {line['quantity']} of {line['sku']}", markup=False)
 

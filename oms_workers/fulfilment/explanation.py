@@ -3,7 +3,7 @@
 from typing import Any
 
 from oms_workers.database import rows
-from oms_workers.fulfilment.models import PackageState
+from oms_workers.fulfilment.models import PackageState, TransferState
 
 
 def explain_orders(name: str) -> list[dict[str, Any]]:
@@ -28,9 +28,11 @@ def _explain(order: Any) -> dict[str, Any]:
         ),
         "plans": _dicts(
             """
-            SELECT attempt, state, created_at, context
+            SELECT attempt, order_execution_plans.state, order_execution_plans.created_at, context,
+                   packages.number AS package
             FROM order_execution_plans
-            WHERE order_id = %s
+            LEFT JOIN packages ON packages.id = package_id
+            WHERE order_execution_plans.order_id = %s
             ORDER BY attempt
             """,
             order.id,
@@ -39,11 +41,27 @@ def _explain(order: Any) -> dict[str, Any]:
             {**package, "state": PackageState(package["state"]).name.lower(), "items": _items(package["id"])}
             for package in _dicts(
                 """
-                SELECT packages.id, number, locations.code AS location, packages.state
+                SELECT packages.id, number, locations.code AS location, packages.state, replan_attempts
                 FROM packages
                 JOIN locations ON locations.id = packages.location_id
                 WHERE order_id = %s
                 ORDER BY packages.id
+                """,
+                order.id,
+            )
+        ],
+        "transfers": [
+            {**transfer, "state": TransferState(transfer["state"]).name.lower()}
+            for transfer in _dicts(
+                """
+                SELECT transfer_orders.number, packages.number AS package, source.code AS source,
+                       destination.code AS destination, transfer_orders.state
+                FROM transfer_orders
+                JOIN packages ON packages.id = package_id
+                JOIN locations AS source ON source.id = source_id
+                JOIN locations AS destination ON destination.id = destination_id
+                WHERE order_id = %s
+                ORDER BY transfer_orders.id
                 """,
                 order.id,
             )

@@ -5,6 +5,9 @@ from collections.abc import Sequence
 from oms_workers.database import execute, jsonb, rows
 from oms_workers.fulfilment.scenarios import Rule, Scenario
 
+#: What of a rule has a column of its own; the rest is in `options`.
+_COLUMNS = ("name", "filters", "ranking", "mode")
+
 
 def load_scenarios(scenarios: Sequence[Scenario]) -> int:
     """Add or replace scenarios by name, with all of their rules, in the caller's transaction."""
@@ -24,8 +27,8 @@ def load_scenarios(scenarios: Sequence[Scenario]) -> int:
         for position, rule in enumerate(plain["rules"], start=1):
             execute(
                 """
-                INSERT INTO scenario_rules (scenario_id, position, name, filters, ranking, mode)
-                VALUES (%s, %s, %s, %s, %s, %s)
+                INSERT INTO scenario_rules (scenario_id, position, name, filters, ranking, mode, options)
+                VALUES (%s, %s, %s, %s, %s, %s, %s)
                 """,
                 (
                     found.id,
@@ -34,6 +37,7 @@ def load_scenarios(scenarios: Sequence[Scenario]) -> int:
                     jsonb(rule["filters"]),
                     jsonb(rule["ranking"]),
                     rule["mode"],
+                    jsonb({name: value for name, value in rule.items() if name not in _COLUMNS}),
                 ),
             )
     return len(scenarios)
@@ -43,9 +47,14 @@ def active_scenarios() -> list[Scenario]:
     """The scenarios to try, in their order, with their rules in theirs."""
     rules: dict[int, list[Rule]] = {}
     for found in rows(
-        "SELECT scenario_id, name, filters, ranking, mode FROM scenario_rules ORDER BY scenario_id, position"
+        """
+        SELECT scenario_id, name, filters, ranking, mode, options
+        FROM scenario_rules
+        ORDER BY scenario_id, position
+        """
     ):
-        rule = Rule(name=found.name, filters=found.filters, ranking=found.ranking, mode=found.mode)
+        columns = {name: getattr(found, name) for name in _COLUMNS}
+        rule = Rule.model_validate({**columns, **found.options})
         rules.setdefault(found.scenario_id, []).append(rule)
     return [
         Scenario(

@@ -2,7 +2,15 @@
 
 from enum import IntEnum, StrEnum
 
-from peewee import BigAutoField, BooleanField, ForeignKeyField, IntegerField, TextField
+from peewee import (
+    BigAutoField,
+    BigIntegerField,
+    BooleanField,
+    CompositeKey,
+    ForeignKeyField,
+    IntegerField,
+    TextField,
+)
 from playhouse.postgres_ext import BinaryJSONField, DateTimeTZField
 
 from oms_workers.database import Table
@@ -33,8 +41,22 @@ class PackageState(IntEnum):
     PACKED_FOR_REFUND = 1100
 
 
+class TransferState(IntEnum):
+    """The state of a transfer order."""
+
+    WAITING = 100
+    READY_FOR_SHIPMENT = 200
+    IN_TRANSIT = 300
+    COMPLETED = 400
+    OUT_OF_STOCK = 920
+    CANCELLED = 1000
+
+
 class PlanState(StrEnum):
-    """The state of one attempt to plan an order."""
+    """The state of one attempt to plan an order.
+
+    `completed`: packages came of it. `pending`: the order is held. `cancelled`: it placed nothing.
+    """
 
     START = "start"
     PENDING = "pending"
@@ -65,6 +87,7 @@ class ScenarioRule(Table):
     filters = BinaryJSONField()
     ranking = BinaryJSONField()
     mode = TextField()
+    options = BinaryJSONField()
 
     class Meta:
         table_name = "scenario_rules"
@@ -78,6 +101,7 @@ class OrderExecutionPlan(Table):
     state = TextField()
     attempt = IntegerField()
     context = BinaryJSONField()
+    package_id = BigIntegerField(null=True)
     created_at = DateTimeTZField()
 
     class Meta:
@@ -96,7 +120,11 @@ class Package(Table):
     version = IntegerField(default=0)
     replan_attempts = IntegerField(default=0)
     claimed_until = DateTimeTZField(null=True)
+    replanned_at = DateTimeTZField(null=True)
+    cancel_after = DateTimeTZField(null=True)
+    blocked_from = IntegerField(null=True)
     created_at = DateTimeTZField()
+    changed_at = DateTimeTZField()
 
     class Meta:
         table_name = "packages"
@@ -114,6 +142,49 @@ class PackageItem(Table):
 
     class Meta:
         table_name = "package_items"
+
+
+class TransferOrder(Table):
+    """Units that one location sends to another, which needs them for a package."""
+
+    id = BigAutoField()
+    number = TextField(unique=True)
+    package = ForeignKeyField(Package, column_name="package_id")
+    source = ForeignKeyField(Location, column_name="source_id")
+    destination = ForeignKeyField(Location, column_name="destination_id")
+    state = IntegerField()
+    version = IntegerField(default=0)
+    replanned_at = DateTimeTZField(null=True)
+    created_at = DateTimeTZField()
+    changed_at = DateTimeTZField()
+
+    class Meta:
+        table_name = "transfer_orders"
+
+
+class TransferItem(Table):
+    """Units of a package's item that a transfer brings."""
+
+    id = BigAutoField()
+    transfer = ForeignKeyField(TransferOrder, column_name="transfer_id")
+    package_item = ForeignKeyField(PackageItem, column_name="package_item_id")
+    sku = TextField()
+    quantity = IntegerField()
+
+    class Meta:
+        table_name = "transfer_items"
+
+
+class ExcludedLocation(Table):
+    """Where a line of an order does not go again until then, because it was rejected there."""
+
+    order_item = ForeignKeyField(OrderItem, column_name="order_item_id")
+    location = ForeignKeyField(Location, column_name="location_id")
+    until = DateTimeTZField()
+
+    class Meta:
+        table_name = "excluded_locations"
+        primary_key = CompositeKey("order_item", "location")
 
 
 #: What `packages_unplanned` indexes: packages that wait for another plan.

@@ -1,84 +1,45 @@
-"""The planner: orders, scenarios, locations and stock in; packages, leftovers and the reasons out.
+"""The planner: orders, scenarios, locations and stock in; packages, transfers, leftovers and the reasons out.
 
 A pure function: no clock, no database, and the same plan for the same input. Rules run in order on the lines
-that are left. A location is eligible when it passes the rule's filters and has at least one unit of what is
-left; the first check that it fails is the recorded reason. Rankings are compared one after the other, and the
-first that does not tie decides, since nobody can predict a weighted sum; at last the location's id decides.
+that are left:
+
+    filters ─▶ stock, exclusions, quota ─▶ ranking ─▶ mode ─▶ limits ─▶ what is left: next rule, hold, cancel
+
+The first check that a location fails is the reason in the trace, and what a ranking compared is kept there.
 """
 
-from collections import defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from oms_workers.fulfilment.scenarios import Mode, Rule, Scenario
+from oms_workers.fulfilment.allocation import fewest_splits, greedy, single
+from oms_workers.fulfilment.eligibility import Sieve, Sieved
+from oms_workers.fulfilment.plans import (
+    Available,
+    Line,
+    Location,
+    Offer,
+    OrderToPlan,
+    Parcel,
+    Parts,
+    Plan,
+    Transfer,
+    split,
+    value_of,
+)
+from oms_workers.fulfilment.ranking import rank
+from oms_workers.fulfilment.scenarios import Filters, Mode, Outcome, Rule, Scenario
 
 #: The verdicts on locations that passed a rule's filters.
 CHOSEN = "chosen"
-RANKED_BEHIND = "ranked behind: everything was placed before"
+SOURCE = "chosen to send by transfer"
+RANKED_BEHIND = "ranked behind what was chosen"
 PLACED_BEFORE = "what it has was placed before"
+NOT_IN_SET = "not in the smallest set that has everything"
 NOT_ALL = "does not have all of what is left"
 NO_STOCK = "has none of what is left"
-
-
-#: Units that may be taken, by sku and location's id.
-Available = dict[str, dict[int, int]]
-
-
-class Line(NamedTuple):
-    """Units of a sku that an order's line asks for."""
-
-    order_item_id: int
-    sku: str
-    quantity: int
-
-
-@dataclass(frozen=True, slots=True)
-class OrderToPlan:
-    """What the planner knows of an order. `plan_version` is the fence: the plan is for this version only."""
-
-    id: int
-    plan_version: int
-    facts: dict[str, str]
-    lines: tuple[Line, ...]
-    attempt: int = 1
-    packages_before: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Location:
-    """What the planner knows of a location."""
-
-    id: int
-    code: str
-    type: str
-    active: bool
-    priority: int
-
-
-class Parcel(NamedTuple):
-    """Lines, or parts of them, that one location is to send."""
-
-    location_id: int
-    lines: list[Line]
-
-
-@dataclass(slots=True)
-class Plan:
-    """What is to become of an order, and why."""
-
-    order: OrderToPlan
-    parcels: list[Parcel]
-    leftovers: list[Line]
-    context: dict[str, Any]
-
-    def demand(self) -> dict[tuple[str, int], int]:
-        """Units to reserve, summed per sku and location over all lines."""
-        wanted: defaultdict[tuple[str, int], int] = defaultdict(int)
-        for parcel in self.parcels:
-            for line in parcel.lines:
-                wanted[line.sku, parcel.location_id] += line.quantity
-        return wanted
+EXCLUDED = "has rejected what it has of what is left"
+QUOTA_SPENT = "has as many open packages as its quota allows"
+DROPPED = "would have been chosen, but the rule's result was dropped"
 
 
 def plan_orders(
@@ -99,156 +60,216 @@ class Planner:
         self, scenarios: Sequence[Scenario], locations: Sequence[Location], stock: Available
     ) -> None:
         self._scenarios = scenarios
-        self._locations = locations
         self._stock = {sku: dict(places) for sku, places in stock.items()}
-        self._sieves: dict[int, _Sieve] = {}
+        self._packages = {location.id: location.open_packages for location in locations}
+        self._sieve = Sieve([*locations])
 
     def plan(self, order: OrderToPlan) -> Plan:
         """Place the order's lines as the first scenario that matches it says."""
         scenario = next((each for each in self._scenarios if each.matches(order.facts)), None)
-        work = _Work(self._stock, list(order.lines))
-        rules = scenario.rules if scenario else ()
-        traces = [self._apply(rule, work) for rule in rules if work.open]
-        context = {
-            "scenario": scenario.name if scenario else None,
-            "rules": traces,
-            "unplaced": [{"sku": line.sku, "quantity": line.quantity} for line in work.open],
-        }
-        return Plan(order, [Parcel(*parcel) for parcel in work.parcels.items()], work.open, context)
-
-    def _apply(self, rule: Rule, work: "_Work") -> dict[str, Any]:
-        """Let a rule place what it can of what is left, and return its trace."""
-        sieve = self._sieve(rule)
-        eligible, empty = work.offers(sieve.passed)
-        ranked = _rank(eligible, rule.ranking)
-        verdicts = work.fill_single(ranked) if rule.mode is Mode.SINGLE else work.fill_greedily(ranked)
-        considered = [
-            {"location": offer.location.code, "stock": offer.stock, "verdict": verdict}
-            for offer, verdict in zip(ranked, verdicts, strict=True)
-        ]
-        return {
-            "rule": rule.name,
-            "mode": rule.mode.value,
-            "ranking": rule.ranking,
-            "locations": [*considered, *empty, *sieve.refused],
-        }
-
-    def _sieve(self, rule: Rule) -> "_Sieve":
-        """The rule's filters applied to all locations, once for the whole batch."""
-        key = id(rule)
-        if key not in self._sieves:
-            checked = [(location, _refusal(rule, location)) for location in self._locations]
-            self._sieves[key] = _Sieve(
-                passed=[location for location, reason in checked if reason is None],
-                refused=[
-                    {"location": location.code, "verdict": reason} for location, reason in checked if reason
-                ],
-            )
-        return self._sieves[key]
-
-
-class _Sieve(NamedTuple):
-    passed: list[Location]
-    refused: list[dict[str, Any]]
-
-
-class _Offer(NamedTuple):
-    """What a location has of the skus that are left."""
-
-    location: Location
-    stock: dict[str, int]
-    amount: int
+        work = _Work(order, self._stock, self._packages, self._sieve)
+        traces: list[dict[str, Any]] = []
+        for rule in scenario.rules if scenario else ():
+            if not work.open:
+                break
+            traces.append(work.apply(rule))
+            if work.open and rule.outcome is not Outcome.NEXT_RULE:
+                work.end_with(rule)
+                break
+        return Plan(
+            order,
+            [Parcel(location_id, *parts) for location_id, parts in work.parcels.items()],
+            work.open,
+            {
+                "scenario": scenario.name if scenario else None,
+                "rules": traces,
+                "unplaced": [{"sku": line.sku, "quantity": line.quantity} for line in work.open],
+            },
+            hold_reason=work.hold_reason,
+            cancel_after_days=work.cancel_after_days,
+        )
 
 
 class _Work:
     """The lines of one order that are still to be placed, and where the others went."""
 
-    def __init__(self, stock: Available, lines: list[Line]) -> None:
-        self.open = lines
-        self.parcels: dict[int, list[Line]] = {}
+    def __init__(self, order: OrderToPlan, stock: Available, packages: dict[int, int], sieve: Sieve) -> None:
+        self.open = [*order.lines]
+        self.parcels: dict[int, tuple[list[Line], list[Transfer]]] = {}
+        self.hold_reason: str | None = None
+        self.cancel_after_days: int | None = None
+        self._order = order
         self._stock = stock
+        self._packages = packages
+        self._sieve = sieve
 
-    def offers(self, locations: list[Location]) -> tuple[list[_Offer], list[dict[str, Any]]]:
-        """The locations that have a unit or more of what is left, and the trace of those without."""
+    def apply(self, rule: Rule) -> dict[str, Any]:
+        """Let a rule place what it can of what is left, and return its trace."""
+        sieved = self._sieve.apply(rule.filters, self._order.facts)
+        eligible, refused = self._offers(sieved.passed)
+        ranked = rank(eligible, rule.ranking, self._order.facts)
+        parts, transfers = self._propose(rule, ranked)
+        problem = self._problem(rule, parts, transfers) if parts else None
+        trace = _trace(rule, ranked, parts, transfers, problem, [*refused, *sieved.refused])
+        if parts and problem is None:
+            self._take(parts, transfers)
+        return trace
+
+    def end_with(self, rule: Rule) -> None:
+        """Do what the rule says about the lines that it could not place."""
+        if rule.outcome is Outcome.AUTO_CANCEL:
+            self.cancel_after_days = rule.cancel_after_days
+            return
+        self.hold_reason = rule.hold_reason
+        for location_id, (lines, transfers) in self.parcels.items():
+            for place, line in Parcel(location_id, lines, transfers).demand():
+                self._stock[line.sku][place] += line.quantity
+            self._packages[location_id] -= 1
+        self.parcels.clear()
+        self.open = [*self._order.lines]
+
+    def _offers(self, locations: list[Location]) -> tuple[list[Offer], list[dict[str, Any]]]:
+        """The locations that can send a unit or more of what is left, and the trace of those that cannot."""
         places = {line.sku: self._stock.get(line.sku, {}) for line in self.open}
-        offers, empty = [], []
+        excluded = self._order.excluded
+        offers, refused = [], []
         for location in locations:
             stock = {sku: units.get(location.id, 0) for sku, units in places.items()}
-            amount = sum(units for units in stock.values() if units > 0)
-            if amount:
-                offers.append(_Offer(location, stock, amount))
-            else:
-                empty.append({"location": location.code, "stock": stock, "verdict": NO_STOCK})
-        return offers, empty
+            usable = _without(stock, excluded, location.id) if excluded else stock
+            amount = sum(units for units in usable.values() if units > 0)
+            if amount and not self._quota_spent(location):
+                offers.append(Offer(location, usable, amount))
+                continue
+            some = any(units > 0 for units in stock.values())
+            reason = QUOTA_SPENT if amount else EXCLUDED if some else NO_STOCK
+            refused.append({"location": location.code, "stock": stock, "verdict": reason})
+        return offers, refused
 
-    def fill_single(self, ranked: list[_Offer]) -> list[str]:
-        """Give everything to the first location that has it all; return a verdict for each location."""
-        wanted: defaultdict[str, int] = defaultdict(int)
-        for line in self.open:
-            wanted[line.sku] += line.quantity
-        verdicts: list[str] = []
-        for offer in ranked:
-            if not self.open:
-                verdicts.append(RANKED_BEHIND)
-            elif all(offer.stock[sku] >= units for sku, units in wanted.items()):
-                self._give(offer.location)
-                verdicts.append(CHOSEN)
-            else:
-                verdicts.append(NOT_ALL)
-        return verdicts
+    def _quota_spent(self, location: Location) -> bool:
+        if location.quota is None or location.id in self.parcels:
+            return False
+        return self._packages[location.id] >= location.quota
 
-    def fill_greedily(self, ranked: list[_Offer]) -> list[str]:
-        """Let each location in turn take what it can; return a verdict for each."""
-        verdicts: list[str] = []
-        for offer in ranked:
-            if not self.open:
-                verdicts.append(RANKED_BEHIND)
-            else:
-                verdicts.append(CHOSEN if self._give(offer.location) else PLACED_BEFORE)
-        return verdicts
+    def _propose(self, rule: Rule, ranked: list[Offer]) -> tuple[Parts, Parts]:
+        """What the rule's mode would place where, and what would be brought there from where."""
+        if rule.mode is Mode.GREEDY:
+            return greedy(ranked, self.open, most=rule.max_packages), []
+        if rule.mode is Mode.FEWEST_SPLITS:
+            return fewest_splits(ranked, self.open, most=rule.max_packages), []
+        parts = single(ranked, self.open, partial=False)
+        if not parts and rule.transferable:
+            parts, transfers = self._bring_together(rule, ranked)
+            if parts:
+                return parts, transfers
+        return parts or single(ranked, self.open, partial=rule.may_leave_lines), []
 
-    def _give(self, location: Location) -> bool:
-        """Move what the location has of the open lines, in units, into its parcel; False if nothing."""
-        taken, left = [], []
-        for line in self.open:
-            places = self._stock.get(line.sku, {})
-            units = min(line.quantity, max(0, places.get(location.id, 0)))
-            if units:
-                places[location.id] -= units
-                taken.append(line._replace(quantity=units))
-            if units < line.quantity:
-                left.append(line._replace(quantity=line.quantity - units))
-        self.open = left
-        if taken:
-            self.parcels.setdefault(location.id, []).extend(taken)
-        return bool(taken)
+    def _bring_together(self, rule: Rule, ranked: list[Offer]) -> tuple[Parts, Parts]:
+        """The first destination to which everything that it lacks can be brought."""
+        sources = self._sources(rule.transfer_from, rule)
+        for destination in ranked:
+            taken, missing = split(self.open, destination.stock)
+            others = [offer for offer in sources if offer.location.id != destination.location.id]
+            brought = greedy(others, missing, most=None)
+            if sum(line.quantity for _, lines in brought for line in lines) == sum(
+                line.quantity for line in missing
+            ):
+                return [(destination, taken)], brought
+        return [], []
+
+    def _sources(self, filters: Filters, rule: Rule) -> list[Offer]:
+        sieved: Sieved = self._sieve.apply(filters, self._order.facts)
+        offers, _ = self._offers(sieved.passed)
+        return rank(offers, rule.ranking, self._order.facts)
+
+    def _problem(self, rule: Rule, parts: Parts, transfers: Parts) -> str | None:
+        """Why the rule's result must be dropped, or None."""
+        left = self._left_by(parts, transfers)
+        if left and not rule.may_leave_lines:
+            return "it leaves lines behind, which allow_partial does not permit"
+        least = rule.min_package_value
+        if least is None:
+            return None
+        brought = [line for _, lines in transfers for line in lines]
+        packages = [[*lines, *brought] for _, lines in parts]
+        for lines in [*packages, *([left] if left else [])]:
+            if value_of(lines) < least:
+                what = "what it leaves behind" if lines is left else "a package"
+                return f"{what} is worth {value_of(lines)}, and min_package_value is {least}"
+        return None
+
+    def _left_by(self, *proposals: Parts) -> list[Line]:
+        taken: dict[int, int] = {}
+        for parts in proposals:
+            for _, lines in parts:
+                for line in lines:
+                    taken[line.order_item_id] = taken.get(line.order_item_id, 0) + line.quantity
+        return [
+            line._replace(quantity=line.quantity - taken.get(line.order_item_id, 0))
+            for line in self.open
+            if line.quantity > taken.get(line.order_item_id, 0)
+        ]
+
+    def _take(self, parts: Parts, transfers: Parts) -> None:
+        self.open = self._left_by(parts, transfers)
+        for offer, lines in [*parts, *transfers]:
+            for line in lines:
+                self._stock[line.sku][offer.location.id] -= line.quantity
+        for offer, lines in parts:
+            if offer.location.id not in self.parcels:
+                self._packages[offer.location.id] += 1
+            own, brought = self.parcels.setdefault(offer.location.id, ([], []))
+            own.extend(lines)
+            brought.extend(Transfer(source.location.id, moved) for source, moved in transfers)
 
 
-def _refusal(rule: Rule, location: Location) -> str | None:
-    """The first of the rule's filters that the location fails, in words, or None."""
-    filters = rule.filters
-    if not location.active:
-        return "is not active"
-    if filters.locations is not None and location.code not in filters.locations:
-        return "is not in the rule's list"
-    if location.code in filters.except_locations:
-        return "is in the rule's except-list"
-    if filters.types is not None and location.type not in filters.types:
-        return f"has the type {location.type}, which the rule does not use"
-    return None
+def _without(
+    stock: dict[str, int], excluded: Mapping[str, frozenset[int]], location_id: int
+) -> dict[str, int]:
+    return {sku: 0 if location_id in excluded.get(sku, ()) else units for sku, units in stock.items()}
 
 
-#: What each criterion of a ranking compares.
-RANKINGS: dict[str, Callable[[_Offer], int]] = {
-    "priority": lambda offer: offer.location.priority,
-    "stock_amount": lambda offer: offer.amount,
-}
+#: The verdicts on locations that stood before a chosen one and were not chosen.
+_PASSED_OVER = {Mode.SINGLE: NOT_ALL, Mode.FEWEST_SPLITS: NOT_IN_SET, Mode.GREEDY: PLACED_BEFORE}
 
 
-def _rank(offers: list[_Offer], ranking: Sequence[str]) -> list[_Offer]:
-    """The offers, the first choice first. Sorting keeps ties as they are, hence the last criterion first."""
-    ranked = sorted(offers, key=lambda offer: offer.location.id)
-    for criterion in reversed(ranking):
-        value = RANKINGS[criterion.removeprefix("-")]
-        ranked.sort(key=value, reverse=criterion.startswith("-"))
-    return ranked
+def _trace(
+    rule: Rule,
+    ranked: list[Offer],
+    parts: Parts,
+    transfers: Parts,
+    problem: str | None,
+    refused: list[dict[str, Any]],
+) -> dict[str, Any]:
+    chosen = {offer.location.id for offer, _ in parts}
+    sources = {offer.location.id for offer, _ in transfers}
+    behind = RANKED_BEHIND if parts else NOT_ALL
+    last = max((n for n, offer in enumerate(ranked) if offer.location.id in chosen), default=-1)
+    considered = []
+    for n, offer in enumerate(ranked):
+        if offer.location.id in chosen:
+            verdict = DROPPED if problem else CHOSEN
+        elif offer.location.id in sources:
+            verdict = DROPPED if problem else SOURCE
+        elif n > last:
+            verdict = behind
+        else:
+            verdict = _PASSED_OVER[rule.mode]
+        considered.append(
+            {"location": offer.location.code, "stock": offer.stock, "rank": offer.values, "verdict": verdict}
+        )
+    trace: dict[str, Any] = {
+        "rule": rule.name,
+        "mode": rule.mode.value,
+        "ranking": rule.ranking,
+        "locations": [*considered, *refused],
+    }
+    if transfers:
+        trace["transfers"] = [
+            {"from": offer.location.code, "lines": {line.sku: line.quantity for line in lines}}
+            for offer, lines in transfers
+        ]
+    if problem:
+        trace["dropped"] = problem
+    if rule.outcome is not Outcome.NEXT_RULE:
+        trace["outcome"] = rule.outcome.value
+    return trace

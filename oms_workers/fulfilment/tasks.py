@@ -4,11 +4,26 @@ from datetime import timedelta
 
 import dramatiq
 
+import settings
 from oms_workers.database import connection, database_now
+
+# Their commands are registered when they are imported.
+from oms_workers.fulfilment import package_commands, rejections, transfers  # noqa: F401
+from oms_workers.fulfilment.commands import circumstances_of
+from oms_workers.fulfilment.models import UNPLANNED_STATES, PackageState
+from oms_workers.fulfilment.overdue import cancel_overdue
+from oms_workers.fulfilment.plan_context import refresh_contexts
+from oms_workers.fulfilment.replanning import replan_packages
+from oms_workers.fulfilment.shortfalls import relieve_shortfalls
+from oms_workers.fulfilment.transfer_replanning import RETRY_OUT_OF_STOCK_TRANSFERS, replan_transfers
 from oms_workers.fulfilment.waiting import more_than_a_batch, plan_waiting_orders
 from oms_workers.scheduling import process
 from oms_workers.scheduling.actor import scheduled
 from oms_workers.scheduling.run import Run
+
+#: The misspelling is the operators' own, and part of the name that they know.
+FULFIL_REPLANNING_ORDERS = "oms.fulfilment.tasks.fulfil_replaning_orders"
+RETRY_OUT_OF_STOCK_PACKAGES = "oms.fulfilment.tasks.retry_out_of_stock_packages"
 
 #: Helpers that a run with more than one batch asks for; with itself, the threads of a worker process.
 HELPERS = 3
@@ -42,3 +57,39 @@ def help_to_fulfil_waiting_orders() -> None:
     plan_waiting_orders(run)
     if run.stopped_by is not None and more_than_a_batch():
         help_to_fulfil_waiting_orders.send()
+
+
+@scheduled(FULFIL_REPLANNING_ORDERS, budget=timedelta(minutes=10))
+def fulfil_replanning_orders(run: Run) -> dict[str, int]:
+    """Plan the packages again that need it and have a chance, and end the waits that are over."""
+    circumstances = circumstances_of(FULFIL_REPLANNING_ORDERS, run.now)
+    short_of_stock = relieve_shortfalls(circumstances)
+    counts = _replan(run, UNPLANNED_STATES, FULFIL_REPLANNING_ORDERS)
+    if run.stopped_by is None:
+        counts["cancelled_overdue"] = cancel_overdue(run, circumstances)
+    return {**counts, "short_of_stock": short_of_stock}
+
+
+@scheduled(RETRY_OUT_OF_STOCK_PACKAGES, budget=timedelta(minutes=10))
+def retry_out_of_stock_packages(run: Run) -> dict[str, int]:
+    """Plan the packages again that were out of stock or defective and have a chance."""
+    states = (PackageState.OUT_OF_STOCK, PackageState.DEFECTIVE_PRODUCT)
+    return _replan(run, states, RETRY_OUT_OF_STOCK_PACKAGES)
+
+
+def _replan(run: Run, states: tuple[PackageState, ...], actor: str) -> dict[str, int]:
+    max_attempts = settings.current().replan_max_attempts
+    return replan_packages(run, states, actor=actor, max_attempts=max_attempts)
+
+
+@scheduled(RETRY_OUT_OF_STOCK_TRANSFERS, budget=timedelta(minutes=10))
+def retry_out_of_stock_transfers(run: Run) -> dict[str, int]:
+    """Find another source for the transfers whose source did not have their items."""
+    return replan_transfers(run)
+
+
+@scheduled("oms.fulfilment.tasks.update_order_execution_plan_context", budget=timedelta(minutes=30))
+def update_order_execution_plan_context(run: Run) -> dict[str, int]:
+    """Write into each plan's context what became of its packages."""
+    with connection():
+        return refresh_contexts(run)

@@ -9,15 +9,16 @@ from peewee import DataError, IntegrityError
 
 from oms_workers.audit_events.record import Event, record
 from oms_workers.database import connection, database_now, execute, retry_transient, row, rows, transaction
-from oms_workers.errors import OmsError
-from oms_workers.fulfilment.commit import ACTOR, commit_plans
-from oms_workers.fulfilment.loading import active_scenarios
-from oms_workers.fulfilment.planner import Line, Location, OrderToPlan, Plan, Planner
+from oms_workers.fulfilment.commit import commit_plans
+from oms_workers.fulfilment.planner import Planner
+from oms_workers.fulfilment.plans import Line, OrderToPlan, Plan
+from oms_workers.fulfilment.snapshot import take_snapshot
 from oms_workers.orders.models import CLOSED_LINE_STATUSES
-from oms_workers.reservations.stock import available
 from oms_workers.scheduling.run import Run
 
 logger = logging.getLogger(__name__)
+
+ACTOR = "oms.fulfilment.tasks.fulfil_waiting_orders"
 
 #: Orders of one transaction: large enough that a statement's overhead is nothing, small enough that the
 #: stock which it locks is free again in a fraction of a second.
@@ -29,16 +30,6 @@ LOSER_PAUSE = timedelta(minutes=1)
 
 #: An order that cannot be planned for a reason that is not its stock is looked at again after this.
 FAILURE_PAUSE = timedelta(minutes=10)
-
-
-class NoDefaultLocationError(OmsError):
-    """Lines that no rule places have nowhere to wait."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "No location is marked is_default, and lines that no rule places need one; "
-            "mark one in a file for `oms load`."
-        )
 
 
 @dataclass
@@ -85,11 +76,9 @@ def _claim_plan_commit(tally: Tally) -> bool:
     orders = claim_orders(tally.size, now)
     if not orders:
         return False
-    default_location_id, locations = read_locations()
-    skus = {line.sku for order in orders for line in order.lines}
-    planner = Planner(active_scenarios(), locations, available(skus))
-    plans = [plan for order in orders if (plan := _plan(planner, order, now, tally)) is not None]
-    losers = commit_plans(plans, default_location_id=default_location_id, at=now)
+    snapshot = take_snapshot({line.sku for order in orders for line in order.lines})
+    plans = [plan for order in orders if (plan := _plan(snapshot.planner, order, now, tally)) is not None]
+    losers = commit_plans(plans, snapshot, actor=ACTOR, at=now)
     _count(tally, plans, losers)
     _let_losers_wait(tally, losers, now)
     return True
@@ -110,7 +99,7 @@ def claim_orders(limit: int, now: datetime) -> list[OrderToPlan]:
         (now, limit),
     )
     ids = [order.id for order in claimed]
-    lines = _open_lines(ids)
+    lines = open_lines(ids)
     before = _attempts_before(ids)
     return [
         OrderToPlan(id_, plan_version, facts, tuple(lines.get(id_, ())), *before.get(id_, (1, 0)))
@@ -118,11 +107,12 @@ def claim_orders(limit: int, now: datetime) -> list[OrderToPlan]:
     ]
 
 
-def _open_lines(order_ids: list[int]) -> dict[int, list[Line]]:
+def open_lines(order_ids: list[int]) -> dict[int, list[Line]]:
+    """The lines of these orders that are to be sent, by order."""
     found: dict[int, list[Line]] = {}
     for order_id, *line in rows(
         """
-        SELECT order_id, id, sku, quantity
+        SELECT order_id, id, sku, quantity, price
         FROM order_items
         WHERE order_id = ANY(%s) AND status <> ALL(%s)
         ORDER BY id
@@ -147,15 +137,6 @@ def _attempts_before(order_ids: list[int]) -> dict[int, tuple[int, int]]:
     return {order_id: (attempt, packages) for order_id, attempt, packages in found}
 
 
-def read_locations() -> tuple[int, list[Location]]:
-    """The default location's id, and all locations. Raises `NoDefaultLocationError`."""
-    found = rows("SELECT id, code, type, active, priority, is_default FROM locations ORDER BY id")
-    default = next((location.id for location in found if location.is_default), None)
-    if default is None:
-        raise NoDefaultLocationError
-    return default, [Location(*location[:-1]) for location in found]
-
-
 def _plan(planner: Planner, order: OrderToPlan, now: datetime, tally: Tally) -> Plan | None:
     try:
         return planner.plan(order)
@@ -171,7 +152,10 @@ def _count(tally: Tally, plans: list[Plan], losers: list[Plan]) -> None:
     done = [plan for plan in plans if plan.order.id not in lost]
     tally.counts["orders"] += len(done)
     tally.counts["packages"] += sum(len(plan.parcels) for plan in done)
-    tally.counts["out_of_stock"] += sum(bool(plan.leftovers) for plan in done)
+    tally.counts["out_of_stock"] += sum(bool(plan.leftovers) for plan in done if plan.hold_reason is None)
+    held = sum(plan.hold_reason is not None for plan in done)
+    if held:
+        tally.counts["held"] += held
 
 
 def _let_losers_wait(tally: Tally, losers: list[Plan], now: datetime) -> None:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from oms_workers.database import execute, rows
 from oms_workers.errors import OmsError
-from oms_workers.reservations.stock import move
+from oms_workers.reservations.stock import Key, lock, move
 
 _LOCATION_COLUMNS = (
     "code",
@@ -89,7 +89,8 @@ def load_locations(specs: Sequence[LocationSpec]) -> int:
 
 
 def load_stock(specs: Sequence[StockSpec], *, at: datetime) -> int:
-    """Set what is on hand, by sku and location, in the caller's transaction. Raises `LoadError`."""
+    """Set what is on hand, by sku and location, in the caller's transaction: a snapshot, which may lawfully
+    say less than is reserved. Raises `LoadError`."""
     if not specs:
         return 0
     locations = {code: id_ for id_, code in rows("SELECT id, code FROM locations")}
@@ -99,36 +100,25 @@ def load_stock(specs: Sequence[StockSpec], *, at: datetime) -> int:
     wanted = {(spec.sku, locations[spec.location]): (spec.on_hand, spec.safety) for spec in specs}
     if len(wanted) < len(specs):
         raise LoadError("The stock of one sku at one location is given twice.")
-    before = _lock([*wanted])
-    _upsert(wanted)
-    moved = [(*key, on_hand - before.get(key, 0)) for key, (on_hand, _) in wanted.items()]
+    before = lock(wanted)
+    _upsert(wanted, at)
+    moved = [
+        (*key, on_hand - (before[key].on_hand if key in before else 0))
+        for key, (on_hand, _) in wanted.items()
+    ]
     move([move for move in moved if move[2]], kind="snapshot", reason="oms load", at=at)
     return len(wanted)
 
 
-def _lock(keys: list[tuple[str, int]]) -> dict[tuple[str, int], int]:
-    found = rows(
-        """
-        SELECT stock.sku, stock.location_id, on_hand
-        FROM stock
-        JOIN unnest(%s::text[], %s::bigint[]) AS wanted (sku, location_id)
-          ON stock.sku = wanted.sku COLLATE "C" AND stock.location_id = wanted.location_id
-        ORDER BY stock.sku COLLATE "C", stock.location_id
-        FOR NO KEY UPDATE OF stock
-        """,
-        ([sku for sku, _ in keys], [location_id for _, location_id in keys]),
-    )
-    return {(sku, location_id): on_hand for sku, location_id, on_hand in found}
-
-
-def _upsert(wanted: dict[tuple[str, int], tuple[int, int]]) -> None:
+def _upsert(wanted: dict[Key, tuple[int, int]], at: datetime) -> None:
     columns: Any = zip(*((*key, *units) for key, units in sorted(wanted.items())), strict=True)
     execute(
         """
-        INSERT INTO stock (sku, location_id, on_hand, safety)
-        SELECT new.*
+        INSERT INTO stock (sku, location_id, on_hand, safety, snapshot_at)
+        SELECT new.*, %s
         FROM unnest(%s::text[], %s::bigint[], %s::int[], %s::int[]) AS new
-        ON CONFLICT (sku, location_id) DO UPDATE SET on_hand = excluded.on_hand, safety = excluded.safety
+        ON CONFLICT (sku, location_id) DO UPDATE
+        SET on_hand = excluded.on_hand, safety = excluded.safety, snapshot_at = excluded.snapshot_at
         """,
-        [list(column) for column in columns],
+        (at, *(list(column) for column in columns)),
     )

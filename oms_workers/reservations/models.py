@@ -49,13 +49,17 @@ class Location(Table):
 
 
 class Stock(Table):
-    """What a location has of a sku. Available is `on_hand - reserved - safety`."""
+    """What a location has of a sku. Available is `on_hand - reserved - safety`.
+
+    `snapshot_at` is when somebody last said what is on hand.
+    """
 
     sku = TextField()
     location = ForeignKeyField(Location, column_name="location_id")
     on_hand = IntegerField()
     reserved = IntegerField(default=0)
     safety = IntegerField(default=0)
+    snapshot_at = DateTimeTZField(null=True)
 
     class Meta:
         table_name = "stock"
@@ -71,6 +75,7 @@ class Reservation(Table):
     quantity = IntegerField()
     kind = TextField()
     package_item_id = BigIntegerField(null=True)
+    transfer_item_id = BigIntegerField(null=True)
     created_at = DateTimeTZField()
     expires_at = DateTimeTZField(null=True)
     released_at = DateTimeTZField(null=True)

@@ -5,7 +5,7 @@ from typing import Any
 
 from oms_workers.database import connection, database_now, rows, transaction
 from oms_workers.fulfilment.loading import load_scenarios
-from oms_workers.fulfilment.planner import Line, Location, OrderToPlan, Plan
+from oms_workers.fulfilment.plans import Line, Location, OrderToPlan, Plan
 from oms_workers.fulfilment.scenarios import Rule, Scenario
 from oms_workers.reservations.loading import LocationSpec, StockSpec, load_locations, load_stock
 

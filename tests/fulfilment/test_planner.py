@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from oms_workers.fulfilment import planner
-from oms_workers.fulfilment.planner import Available, Location, OrderToPlan, Plan, plan_orders
+from oms_workers.fulfilment.planner import plan_orders
+from oms_workers.fulfilment.plans import Available, Location, OrderToPlan, Plan
 from oms_workers.fulfilment.scenarios import Scenario
 from tests.fulfilment.samples import a_location, a_scenario, an_order, left, placed, verdicts
 

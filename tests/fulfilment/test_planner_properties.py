@@ -6,7 +6,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oms_workers.fulfilment.planner import Available, Location, OrderToPlan, Plan, plan_orders
+from oms_workers.fulfilment.planner import plan_orders
+from oms_workers.fulfilment.plans import Available, Location, OrderToPlan, Plan
 from oms_workers.fulfilment.scenarios import Mode, Scenario
 from tests.fulfilment.samples import a_location, a_scenario, an_order
 

@@ -9,8 +9,9 @@ import pytest
 import settings
 from oms_workers.broker import stopping
 from oms_workers.database import connection_parameters, database_now, execute, rows
-from oms_workers.fulfilment import commit, waiting
-from oms_workers.fulfilment.waiting import NoDefaultLocationError, plan_waiting_orders
+from oms_workers.fulfilment import snapshot, waiting
+from oms_workers.fulfilment.snapshot import NoDefaultLocationError
+from oms_workers.fulfilment.waiting import plan_waiting_orders
 from oms_workers.scheduling.run import Run
 from tests.fulfilment.samples import a_scenario, assert_sound, load_merchant
 from tests.orders.samples import an_order, store_orders
@@ -62,9 +63,9 @@ def test_orders_become_packages_with_stock_reserved() -> None:
     assert rows(
         "SELECT sku, quantity, kind, reason FROM stock_movements WHERE kind = 'reserved' ORDER BY id"
     ) == [
-        ("CHAIR", 1, "reserved", commit.ACTOR),
-        ("CHAIR", 1, "reserved", commit.ACTOR),
-        ("LAMP", 1, "reserved", commit.ACTOR),
+        ("CHAIR", 1, "reserved", waiting.ACTOR),
+        ("CHAIR", 1, "reserved", waiting.ACTOR),
+        ("LAMP", 1, "reserved", waiting.ACTOR),
     ]
     assert [row.action for row in rows("SELECT action FROM audit_events ORDER BY id")] == [
         "received",
@@ -238,7 +239,7 @@ def test_stock_that_others_took_meanwhile_is_planned_again_from_what_is_left(
 ) -> None:
     load_merchant(PLACES, {("CHAIR", "GEBZE"): 1, ("CHAIR", "IZMIR"): 1}, GREEDY)
     store_orders(an_order(7, skus=("CHAIR",)))
-    real = waiting.available
+    real = snapshot.available
     looks = 0
 
     def stale(skus: Any) -> Any:
@@ -250,7 +251,7 @@ def test_stock_that_others_took_meanwhile_is_planned_again_from_what_is_left(
                 other.execute("UPDATE stock SET on_hand = 0 WHERE location_id = 1")
         return found
 
-    monkeypatch.setattr(waiting, "available", stale)
+    monkeypatch.setattr(snapshot, "available", stale)
 
     counts = plan_all()
 
@@ -262,7 +263,7 @@ def test_stock_that_others_took_meanwhile_is_planned_again_from_what_is_left(
 def test_an_order_that_always_loses_waits_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     load_merchant(PLACES, {("CHAIR", "GEBZE"): 0}, GREEDY)
     store_orders(an_order(7, skus=("CHAIR",)))
-    monkeypatch.setattr(waiting, "available", lambda skus: {"CHAIR": {1: 5}})
+    monkeypatch.setattr(snapshot, "available", lambda skus: {"CHAIR": {1: 5}})
 
     counts = plan_all()
 

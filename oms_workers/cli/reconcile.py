@@ -1,0 +1,61 @@
+"""`oms reconcile`: whether the counters of stock are what they count."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+import settings
+from oms_workers.cli.output import print_json, print_table
+
+
+def reconcile(
+    mend: Annotated[bool, typer.Option("--fix", help="Mend what is found, under the rows' locks.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Compare `reserved` with the live reservations, and reservations with their packages.
+
+    Ends with status 1 where something is wrong and was not mended.
+
+    Example: oms reconcile --fix
+    """
+    settings.load_or_exit(need_servers=True)
+    from oms_workers.cli.services import answering
+    from oms_workers.database import connection, database_now
+    from oms_workers.fulfilment.reconciliation import fix, miscounted, ownerless
+
+    with answering("PostgreSQL"), connection():
+        found = {
+            "counters": [row._asdict() for row in miscounted()],
+            "reservations": [row._asdict() for row in ownerless()],
+        }
+        mended = fix(at=database_now()) if mend and any(found.values()) else {}
+    if as_json:
+        print_json({**found, "mended": mended})
+    else:
+        _print(found, mended)
+    if any(found.values()) and not mend:
+        sys.exit(1)
+
+
+def _print(found: dict[str, list[dict[str, object]]], mended: dict[str, int]) -> None:
+    if not any(found.values()):
+        print("Every counter is the sum of what it counts, and every live reservation has its owner.")
+        return
+    print_table(
+        ("sku", "location", "counter", "counted"),
+        [(row["sku"], row["location_id"], row["counter"], row["live"]) for row in found["counters"]],
+        title="Counters that are not what they count",
+    )
+    print_table(
+        ("reservation", "sku", "location", "units", "of"),
+        [
+            (row["id"], row["sku"], row["location_id"], row["quantity"], row["owner"])
+            for row in found["reservations"]
+        ],
+        title="\nReservations that nothing holds any more",
+    )
+    if mended:
+        print(", ".join(f"{count} {what}" for what, count in mended.items()))
+    else:
+        print("Mend them with `oms reconcile --fix`.")

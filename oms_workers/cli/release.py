@@ -1,0 +1,22 @@
+"""`oms release`: let an order go that a rule holds."""
+
+import getpass
+from typing import Annotated
+
+import typer
+
+import settings
+
+
+def release(order: Annotated[str, typer.Argument(help="The order's number.")]) -> None:
+    """Let a held order be planned again by task 2, with the scenarios and the stock of then.
+
+    Example: oms release 100042
+    """
+    settings.load_or_exit(need_servers=True)
+    from oms_workers.cli.services import answering
+    from oms_workers.fulfilment.held_orders import release_order
+
+    with answering("PostgreSQL"):
+        release_order(order, actor=f"operator {getpass.getuser()}")
+    print(f"Order {order} waits for task 2.")

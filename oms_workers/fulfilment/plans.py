@@ -1,0 +1,157 @@
+"""The values that the planner reads and makes. None of them knows a database or a clock."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+#: Units that may be taken, by sku and location's id.
+Available = dict[str, dict[int, int]]
+
+_NOWHERE: Mapping[str, frozenset[int]] = MappingProxyType({})
+
+
+class Line(NamedTuple):
+    """Units of a sku that an order's line asks for, at `price` each, in the order's currency."""
+
+    order_item_id: int
+    sku: str
+    quantity: int
+    price: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OrderToPlan:
+    """What the planner knows of an order. `plan_version` is the fence: the plan is for this version only.
+
+    `excluded` are the locations that have rejected a sku of this order. `replaces` is the package whose
+    lines are planned again, or None where the whole order is planned for the first time.
+    """
+
+    id: int
+    plan_version: int
+    facts: dict[str, str]
+    lines: tuple[Line, ...]
+    attempt: int = 1
+    packages_before: int = 0
+    excluded: Mapping[str, frozenset[int]] = _NOWHERE
+    replaces: int | None = None
+    replaced_state: int | None = None
+    replan_attempts: int = 0
+    cancel_after: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """What the planner knows of a location.
+
+    `open_packages` are those that its people still have to pack; it takes another while there are fewer
+    than `quota`, or any number where that is None.
+    """
+
+    id: int
+    code: str
+    type: str
+    active: bool
+    priority: int
+    country: str | None = None
+    state: str | None = None
+    district: str | None = None
+    latitude: float | None = None
+    longitude: float | None = None
+    quota: int | None = None
+    open_packages: int = 0
+
+
+class Transfer(NamedTuple):
+    """Lines that another location sends to the one that packs them."""
+
+    source_id: int
+    lines: list[Line]
+
+
+class Parcel(NamedTuple):
+    """Lines, or parts of them, that one location is to send; some of them have to be brought there first."""
+
+    location_id: int
+    lines: list[Line]
+    transfers: list[Transfer]
+
+    def everything(self) -> list[Line]:
+        return [*self.lines, *(line for transfer in self.transfers for line in transfer.lines)]
+
+    def demand(self) -> list[tuple[int, Line]]:
+        """Each line with the location that it is taken from."""
+        brought = [(transfer.source_id, line) for transfer in self.transfers for line in transfer.lines]
+        return [*((self.location_id, line) for line in self.lines), *brought]
+
+
+@dataclass(slots=True)
+class Plan:
+    """What is to become of an order, and why.
+
+    With a `hold_reason` nothing is placed and a person has to look. `cancel_after_days` is how long the
+    leftovers wait for stock before they are cancelled, or None for as long as it takes.
+    """
+
+    order: OrderToPlan
+    parcels: list[Parcel]
+    leftovers: list[Line]
+    context: dict[str, Any]
+    hold_reason: str | None = None
+    cancel_after_days: int | None = None
+
+    def demand(self) -> dict[tuple[str, int], int]:
+        """Units to reserve, summed per sku and location over all lines."""
+        wanted: defaultdict[tuple[str, int], int] = defaultdict(int)
+        for parcel in self.parcels:
+            for location_id, line in parcel.demand():
+                wanted[line.sku, location_id] += line.quantity
+        return wanted
+
+
+@dataclass(slots=True)
+class Offer:
+    """What a location has of the skus that are left, and what the rule's ranking compares of it."""
+
+    location: Location
+    stock: dict[str, int]
+    amount: int
+    values: dict[str, float | None] = field(default_factory=dict)
+
+
+#: What a rule gives to each location that it uses, in the order in which it came to them.
+Parts = list[tuple[Offer, list[Line]]]
+
+
+def split(lines: Sequence[Line], stock: Mapping[str, int]) -> tuple[list[Line], list[Line]]:
+    """What of the lines, in units, this stock can give, and what is left of them."""
+    remaining = dict(stock)
+    taken, left = [], []
+    for line in lines:
+        units = min(line.quantity, max(0, remaining.get(line.sku, 0)))
+        if units == line.quantity:
+            taken.append(line)
+        else:
+            left.append(line._replace(quantity=line.quantity - units))
+            if units:
+                taken.append(line._replace(quantity=units))
+        if units:
+            remaining[line.sku] -= units
+    return taken, left
+
+
+def wanted(lines: Sequence[Line]) -> dict[str, int]:
+    """Units per sku, summed over all lines before anything is compared."""
+    units: defaultdict[str, int] = defaultdict(int)
+    for line in lines:
+        units[line.sku] += line.quantity
+    return units
+
+
+def value_of(lines: Sequence[Line]) -> Decimal:
+    """What the lines are worth; a line without a price is worth nothing."""
+    return sum(((line.price or Decimal(0)) * line.quantity for line in lines), Decimal(0))

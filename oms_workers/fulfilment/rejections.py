@@ -1,0 +1,201 @@
+"""Rejections: a location says that it will not, or cannot, send a package.
+
+The package gives back what it holds and waits for another plan; its lines remember the location, so that
+they do not return to the same shelf; and what the rejection says of the stock becomes a discrepancy.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+
+from oms_workers.audit_events.record import Event, record
+from oms_workers.database import execute, row
+from oms_workers.errors import OmsError
+from oms_workers.fulfilment.commands import Circumstances, Item, Package, Request, command
+from oms_workers.fulfilment.holdings import give_back
+from oms_workers.fulfilment.models import PackageState
+from oms_workers.fulfilment.package_rows import next_ids
+from oms_workers.fulfilment.states import Change, change_packages
+from oms_workers.reservations.discrepancies import Meaning, block
+from oms_workers.reservations.release import of_package_items, release
+from oms_workers.reservations.stock import NewReservation, lock, reserve
+
+S = PackageState
+
+
+class NotInPackageError(OmsError):
+    """What is said to be missing is not in the package."""
+
+
+@command("REFUSE", S.WAITING, S.PREPARING)
+def refuse(package: Package, request: Request, circumstances: Circumstances) -> None:
+    """The location does not want to send it; it needs another plan."""
+    _reject(package, S.NEEDS_REPLAN, request, Meaning.NOTHING, circumstances)
+
+
+@command("PRODUCT_NOT_FOUND", S.WAITING, S.PREPARING, S.READY_FOR_PACKAGING)
+def product_not_found(package: Package, request: Request, circumstances: Circumstances) -> None:
+    """An item is not where it should be: the whole package is planned again, elsewhere."""
+    _reject(package, S.OUT_OF_STOCK, request, Meaning.ALL, circumstances)
+
+
+@command("PRODUCT_NOT_FOUND_ADVANCED", S.WAITING, S.PREPARING, S.READY_FOR_PACKAGING)
+def product_not_found_advanced(package: Package, request: Request, circumstances: Circumstances) -> None:
+    """Only the missing items are planned again, elsewhere; the package keeps the rest."""
+    if not request.missing:
+        raise NotInPackageError(
+            "PRODUCT_NOT_FOUND_ADVANCED needs to know what is missing; give it with --missing SKU=UNITS."
+        )
+    _check_missing(package, request.missing)
+    if request.missing == _units(package.items):
+        _reject(package, S.OUT_OF_STOCK, request, Meaning.ALL, circumstances)
+    else:
+        _part(package, request, circumstances)
+
+
+@command("DEFECTIVE_PRODUCT", S.WAITING, S.PREPARING, S.READY_FOR_PACKAGING)
+def defective_product(package: Package, request: Request, circumstances: Circumstances) -> None:
+    """An item is there and cannot be sold: the package is planned again, elsewhere."""
+    _reject(package, S.DEFECTIVE_PRODUCT, request, Meaning.QUANTITY, circumstances)
+
+
+@command("UNAVAILABLE", S.WAITING, S.PREPARING, S.READY_FOR_PACKAGING)
+def unavailable(package: Package, request: Request, circumstances: Circumstances) -> None:
+    """The location cannot send it, for a reason that says nothing about its stock."""
+    _reject(package, S.UNAVAILABLE, request, Meaning.NOTHING, circumstances)
+
+
+def _reject(
+    package: Package, state: PackageState, request: Request, default: Meaning, circumstances: Circumstances
+) -> None:
+    """The whole package waits for another plan; `request.missing` says which skus the meaning is about."""
+    _check_missing(package, request.missing)
+    rejected = request.missing or _units(package.items)
+    give_back(package, state.name, circumstances)
+    _deny(package, rejected, request.meaning or default, state.name, circumstances)
+    _exclude((item.order_item_id for item in package.items), package.location_id, circumstances)
+    content = {"missing": dict(rejected), "reason": request.reason}
+    change = Change(package.id, package.state, state, "rejected", content)
+    change_packages([change], actor=circumstances.actor, at=circumstances.at)
+
+
+def _part(package: Package, request: Request, circumstances: Circumstances) -> None:
+    """Move the missing units to a package of their own, which waits for another plan."""
+    at, missing = circumstances.at, _pick(package.items, request.missing)
+    touched = [item.id for item, _ in missing]
+    release(of_package_items(touched), reason="PRODUCT_NOT_FOUND_ADVANCED", at=at)
+    kept = [
+        NewReservation(item.sku, package.location_id, item.quantity - units, item.id)
+        for item, units in missing
+        if units < item.quantity
+    ]
+    lock({(new.sku, new.location_id) for new in kept})
+    reserve(kept, reason="PRODUCT_NOT_FOUND_ADVANCED", at=at)
+    new_id, new_number = _add_package(package, circumstances)
+    _move_items(missing, new_id)
+    meaning = request.meaning or Meaning.ALL
+    _deny(package, request.missing, meaning, "PRODUCT_NOT_FOUND_ADVANCED", circumstances)
+    _exclude((item.order_item_id for item, _ in missing), package.location_id, circumstances)
+    content = {"missing": dict(request.missing), "package": new_number, "reason": request.reason}
+    events = [
+        Event("package", package.id, "parted", content),
+        Event("package", new_id, "created", {"order": package.order_id, "state": S.OUT_OF_STOCK.value}),
+    ]
+    record(events, actor=circumstances.actor, at=at)
+
+
+def _check_missing(package: Package, missing: Mapping[str, int]) -> None:
+    units = _units(package.items)
+    for sku, count in missing.items():
+        if not 0 < count <= units.get(sku, 0):
+            has = units.get(sku, 0)
+            raise NotInPackageError(
+                f"{count} of {sku!r} cannot be missing from {package.number}, which has {has} of it."
+            )
+
+
+def _units(items: Iterable[Item]) -> dict[str, int]:
+    units: defaultdict[str, int] = defaultdict(int)
+    for item in items:
+        units[item.sku] += item.quantity
+    return dict(units)
+
+
+def _pick(items: Iterable[Item], missing: Mapping[str, int]) -> list[tuple[Item, int]]:
+    """From which items the missing units are taken, and how many from each."""
+    left = dict(missing)
+    picked = []
+    for item in items:
+        units = min(item.quantity, left.get(item.sku, 0))
+        if units:
+            left[item.sku] -= units
+            picked.append((item, units))
+    return picked
+
+
+def _add_package(package: Package, circumstances: Circumstances) -> tuple[int, str]:
+    (new_id,) = next_ids("packages", 1)
+    count = row("SELECT count(*) + 1 AS number FROM packages WHERE order_id = %s", (package.order_id,))
+    number = f"P{package.order_id}-{count.number if count else 1}"
+    execute(
+        """
+        INSERT INTO packages (id, number, order_id, plan_id, location_id, state, created_at, changed_at)
+        VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
+        """,
+        (
+            new_id,
+            number,
+            package.order_id,
+            package.plan_id,
+            package.location_id,
+            S.OUT_OF_STOCK.value,
+            circumstances.at,
+            circumstances.at,
+        ),
+    )
+    return new_id, number
+
+
+def _move_items(missing: list[tuple[Item, int]], package_id: int) -> None:
+    for item, units in missing:
+        if units == item.quantity:
+            execute(
+                "UPDATE package_items SET package_id = %s, state = %s WHERE id = %s",
+                (package_id, S.OUT_OF_STOCK.value, item.id),
+            )
+            continue
+        execute("UPDATE package_items SET quantity = quantity - %s WHERE id = %s", (units, item.id))
+        execute(
+            """
+            INSERT INTO package_items (package_id, order_item_id, sku, quantity, state)
+            VALUES (%s, %s, %s, %s, %s)
+            """,
+            (package_id, item.order_item_id, item.sku, units, S.OUT_OF_STOCK.value),
+        )
+
+
+def _deny(
+    package: Package,
+    rejected: Mapping[str, int],
+    meaning: Meaning,
+    reason: str,
+    circumstances: Circumstances,
+) -> None:
+    block(
+        {(sku, package.location_id): units for sku, units in rejected.items()},
+        meaning,
+        reason=reason,
+        at=circumstances.at,
+        lifetime=circumstances.discrepancy_lifetime,
+    )
+
+
+def _exclude(order_item_ids: Iterable[int], location_id: int, circumstances: Circumstances) -> None:
+    execute(
+        """
+        INSERT INTO excluded_locations (order_item_id, location_id, until)
+        SELECT DISTINCT order_item_id, %s::bigint, %s::timestamptz
+        FROM unnest(%s::bigint[]) AS order_item_id
+        ON CONFLICT (order_item_id, location_id) DO UPDATE SET until = excluded.until
+        """,
+        (location_id, circumstances.at + circumstances.exclusion, [*order_item_ids]),
+    )

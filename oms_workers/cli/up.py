@@ -23,6 +23,11 @@ from oms_workers.errors import OmsError
 IMPATIENCE = {
     "OMNITRON_ORDERS_SCHEDULE": "5",
     "FULFIL_WAITING_ORDERS_SCHEDULE": "5",
+    "FULFIL_REPLANNING_ORDERS_SCHEDULE": "10",
+    "RENEW_OUT_OF_STOCK_PACKAGES_SCHEDULE": "30",
+    "RENEW_OUT_OF_STOCK_TRANSFERS_SCHEDULE": "10",
+    "DAILY_CLEAR_INVENTORY_DISCREPANCIES_SCHEDULE": "30",
+    "UPDATE_ORDER_EXECUTION_PLAN_CONTEXT_SCHEDULE": "30",
     "TICK_SECONDS": "10",
 }
 
@@ -90,9 +95,9 @@ def _servers(running: ExitStack) -> dict[str, str]:
     """The environment of all that is started, with the servers that were given or are started now."""
     given = settings.environment()
     environment = {**os.environ, **{name: given.get(name, value) for name, value in IMPATIENCE.items()}}
-    for key in ("OMNITRON_ORDERS", "FULFIL_WAITING_ORDERS"):
+    for key in settings.TASK_KEYS:
         if f"{key}_CRONTAB" in given:
-            environment.pop(f"{key}_SCHEDULE")
+            environment.pop(f"{key}_SCHEDULE", None)
     if "DATABASE_URL" not in given:
         environment["DATABASE_URL"] = _start_postgres(running)
     if "REDIS_URL" not in given:
@@ -140,7 +145,11 @@ def _start(running: ExitStack, environment: dict[str, str]) -> Any:
     load_files(sorted((PROJECT / "examples").glob("*.json")))
     port = environment["OMNITRON_URL"].rpartition(":")[2]
     running.callback(supervisor.end)
-    supervisor.start({"sandbox": f"python -m oms_workers.sandbox.omnitron --port {port}", **commands})
+    sandbox = {
+        "omnitron": f"python -m oms_workers.sandbox.omnitron --port {port}",
+        "warehouse": "python -m oms_workers.sandbox.warehouse",
+    }
+    supervisor.start({**sandbox, **commands})
     return supervisor
 
 
@@ -171,7 +180,10 @@ def _watch(
     with connection():
         before = count_orders()
     deadline = time.monotonic() + (seconds or float("inf"))
-    heading = "oms up: orders of a stand-in Omnitron become packages. Ctrl-C stops everything."
+    heading = (
+        "oms up: orders of a stand-in Omnitron become packages, which a stand-in warehouse packs, or does not"
+        " find. Ctrl-C stops everything."
+    )
     with Live(console=terminal, auto_refresh=False, transient=False) as live:
         spoken_at = 0.0
         while time.monotonic() < deadline and not stop.is_set():

@@ -16,6 +16,13 @@ from oms_workers.fulfilment.models import PackageState
 from oms_workers.scheduling import ledger, table
 
 _LATEST = 12
+_STYLES = {
+    PackageState.OUT_OF_STOCK: "red",
+    PackageState.NEEDS_REPLAN: "red",
+    PackageState.WAITING_FOR_TRANSFER: "yellow",
+    PackageState.PACKED: "bold green",
+    PackageState.CANCELLED: "dim",
+}
 _BAR_WIDTH = 30
 
 
@@ -27,8 +34,12 @@ def count_orders() -> dict[str, int]:
                count(*) FILTER (WHERE state = 'waiting') AS waiting,
                count(*) FILTER (WHERE state <> 'waiting') AS planned,
                (SELECT count(*) FROM rejected_orders) AS rejected,
-               (SELECT count(*) FROM packages) AS packages,
-               (SELECT count(*) FROM packages WHERE state = 920) AS out_of_stock
+               (SELECT count(*) FROM packages WHERE state <> 1000) AS packages,
+               (SELECT count(*) FROM packages WHERE state BETWEEN 500 AND 900) AS packed,
+               (SELECT count(*) FROM packages WHERE state = 920) AS out_of_stock,
+               (SELECT count(*) FROM order_execution_plans
+                WHERE package_id IS NOT NULL AND state = 'completed') AS replanned,
+               (SELECT count(*) FROM transfer_orders) AS transfers
         FROM orders
         """
     )
@@ -39,10 +50,10 @@ def count_orders() -> dict[str, int]:
 def sentence(counts: dict[str, int]) -> str:
     """The counts in one line."""
     return (
-        f"{counts['pulled']} orders pulled, {counts['waiting']} waiting, {counts['planned']} planned into"
-        f" {counts['packages']} packages, of which {counts['out_of_stock']} out of stock;"
-        f" {counts['rejected']} rejected"
-    )
+        "{pulled} orders pulled, {waiting} waiting, {planned} planned into {packages} packages, of which"
+        " {packed} packed and {out_of_stock} out of stock; {replanned} replanned, {transfers} transfers;"
+        " {rejected} rejected"
+    ).format_map(counts)
 
 
 def draw(heading: str, processes: Callable[[], str]) -> Group:
@@ -54,7 +65,7 @@ def draw(heading: str, processes: Callable[[], str]) -> Group:
         Text(),
         Text(sentence(count_orders()), style="bold green"),
         Text(),
-        Columns([Panel(_locations(), title="packages by location"), Panel(_tasks(now), title="tasks")]),
+        Columns([Panel(_locations(), title="to be packed"), Panel(_tasks(now), title="tasks")]),
         Panel(_latest(now), title="latest packages"),
     )
 
@@ -64,7 +75,7 @@ def _locations() -> Table:
         """
         SELECT locations.code, count(packages.id) AS packages
         FROM locations
-        LEFT JOIN packages ON packages.location_id = locations.id AND packages.state = 100
+        LEFT JOIN packages ON packages.location_id = locations.id AND packages.state < 500
         GROUP BY locations.id
         ORDER BY locations.id
         """
@@ -92,13 +103,13 @@ def _latest(now: datetime) -> Table:
     found: list[Any] = rows(
         """
         SELECT packages.number, orders.number AS order_number, orders.channel, locations.code, packages.state,
-               packages.created_at,
+               packages.changed_at,
                (SELECT string_agg(quantity || ' × ' || sku, ', ' ORDER BY id)
                 FROM package_items WHERE package_id = packages.id) AS items
         FROM packages
         JOIN orders ON orders.id = packages.order_id
         JOIN locations ON locations.id = packages.location_id
-        ORDER BY packages.id DESC
+        ORDER BY packages.changed_at DESC, packages.id DESC
         LIMIT %s
         """,
         (_LATEST,),
@@ -106,7 +117,7 @@ def _latest(now: datetime) -> Table:
     shown = Table("package", "order", "channel", "location", "state", "items", "", box=None, pad_edge=False)
     for line in found:
         state = PackageState(line.state)
-        style = "red" if state is PackageState.OUT_OF_STOCK else "green"
+        style = _STYLES.get(state, "green")
         name = Text(state.name.lower(), style=style)
         shown.add_row(
             line.number,
@@ -115,6 +126,6 @@ def _latest(now: datetime) -> Table:
             line.code,
             name,
             line.items,
-            age(line.created_at, now),
+            age(line.changed_at, now),
         )
     return shown

@@ -27,7 +27,11 @@ BROKEN_EVERY = 40
 
 DEFAULT_LIMIT = 10
 CHANNELS = ("web", "web", "mobile", "marketplace")
-CITIES = ("Istanbul", "Ankara", "Izmir")
+CITIES = (
+    {"city": "Istanbul", "country": "TR", "latitude": 41.01, "longitude": 28.97},
+    {"city": "Ankara", "country": "TR", "latitude": 39.93, "longitude": 32.86},
+    {"city": "Izmir", "country": "TR", "latitude": 38.42, "longitude": 27.14},
+)
 APPROVED = "400"
 
 
@@ -96,7 +100,7 @@ class Hub:
             "amount": f"{100 * lines}.00",
             "shipping_amount": "0.00",
             "discount_amount": "0.00",
-            "shipping_address": {"city": self._random.choice(CITIES), "country": "TR"},
+            "shipping_address": self._random.choice(CITIES),
             "client_type": "default",
             "extra_field": {"sandbox": True},
             "date_placed": now,

@@ -96,7 +96,7 @@ def test_load_adds_and_changes_nothing_twice(oms) -> None:
 
     assert rows(levels) == before
     assert row("SELECT count(*) AS n, sum(quantity) AS units FROM stock_movements") == moved
-    assert row("SELECT count(*) AS n FROM scenario_rules").n == 5
+    assert row("SELECT count(*) AS n FROM scenario_rules").n == 6
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,92 @@
+"""`fewest_splits` against brute force, and within its cap."""
+
+import random
+from itertools import chain, combinations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from oms_workers.fulfilment import allocation
+from oms_workers.fulfilment.allocation import MAX_COMBINATIONS, fewest_splits
+from oms_workers.fulfilment.plans import Line, Offer, wanted
+from tests.fulfilment.samples import a_location
+
+SKUS = ("CHAIR", "LAMP", "STOOL")
+
+
+def offers_of(stocks: list[dict[str, int]]) -> list[Offer]:
+    return [
+        Offer(a_location(number, f"L{number}"), stock, sum(stock.values()))
+        for number, stock in enumerate(stocks, start=1)
+    ]
+
+
+stocks = st.lists(st.fixed_dictionaries({sku: st.integers(0, 4) for sku in SKUS}), min_size=1, max_size=7)
+lines = st.lists(
+    st.builds(lambda sku, units: Line(0, sku, units), st.sampled_from(SKUS), st.integers(1, 5)),
+    min_size=1,
+    max_size=4,
+).map(lambda found: [line._replace(order_item_id=number) for number, line in enumerate(found)])
+
+
+@given(stocks, lines)
+def test_fewest_splits_is_what_brute_force_finds(stocks: list[dict[str, int]], lines: list[Line]) -> None:
+    offers = offers_of(stocks)
+
+    parts = fewest_splits(offers, lines, most=None)
+
+    best = brute_force(offers, lines)
+    chosen = tuple(sorted(offers.index(offer) for offer, _ in parts))
+    if best is None:
+        # Nothing covers it: then it is greedy, which takes what there is.
+        short = sum(wanted(lines).values()) - sum(line.quantity for _, part in parts for line in part)
+        assert short == sum(
+            max(0, units - sum(stock[sku] for stock in stocks)) for sku, units in wanted(lines).items()
+        )
+    else:
+        assert chosen == best
+        assert wanted(list(chain.from_iterable(part for _, part in parts))) == wanted(lines)
+
+
+def brute_force(offers: list[Offer], lines: list[Line]) -> tuple[int, ...] | None:
+    """Of all sets of locations the smallest that covers, then the best sum of ranks, then the first."""
+    units = wanted(lines)
+    covering = [
+        chosen
+        for size in range(1, len(offers) + 1)
+        for chosen in combinations(range(len(offers)), size)
+        if all(sum(offers[n].stock[sku] for n in chosen) >= count for sku, count in units.items())
+    ]
+    return min(covering, key=lambda chosen: (len(chosen), sum(chosen), chosen), default=None)
+
+
+def test_fifty_locations_and_twenty_lines_are_answered_within_the_cap(monkeypatch) -> None:
+    chance = random.Random(7)
+    skus = [f"SKU-{number}" for number in range(20)]
+    # Each sku lies at few places, so that no small set has them all.
+    stocks = [{sku: int(chance.random() < 0.08) for sku in skus} for _ in range(50)]
+    for sku in skus:
+        chance.choice(stocks)[sku] = 1
+    lines = [Line(number, sku, 1) for number, sku in enumerate(skus)]
+    looked_at = 0
+    real = allocation._covers
+
+    def count(*arguments) -> bool:
+        nonlocal looked_at
+        looked_at += 1
+        return real(*arguments)
+
+    monkeypatch.setattr(allocation, "_covers", count)
+
+    parts = fewest_splits(offers_of(stocks), lines, most=None)
+
+    assert looked_at <= MAX_COMBINATIONS + 1
+    assert sum(line.quantity for _, part in parts for line in part) == 20
+
+
+def test_a_bound_on_the_packages_bounds_the_sets() -> None:
+    offers = offers_of([{"CHAIR": 1}, {"CHAIR": 1}, {"CHAIR": 1}])
+
+    parts = fewest_splits(offers, [Line(1, "CHAIR", 3)], most=2)
+
+    assert len(parts) == 2

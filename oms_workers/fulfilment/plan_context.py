@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from oms_workers.database import execute, row, transaction
+from oms_workers.database import execute, retry_transient, row
 from oms_workers.scheduling.run import Run
 
 #: Plans that one statement compares; their packages are few.
@@ -22,8 +22,7 @@ def refresh_contexts(run: Run) -> dict[str, int]:
     counts = {"rewritten": 0}
     after: tuple[datetime, int] = (run.now - MAX_AGE, 0)
     while (last := _last_of_batch(after)) is not None:
-        with transaction():
-            counts["rewritten"] += _refresh(after, last, run.now)
+        counts["rewritten"] += retry_transient(lambda: _refresh(after, last, run.now))  # noqa: B023
         after = last
         if run.should_stop():
             break
@@ -77,14 +76,26 @@ def _refresh(after: tuple[datetime, int], last: tuple[datetime, int], now: datet
             JOIN packages ON packages.plan_id = batch.id
             JOIN locations ON locations.id = packages.location_id
             GROUP BY batch.id
+        ), changed AS (
+            -- Locked in one order, whoever comes, and only what is written.
+            SELECT order_execution_plans.id
+            FROM order_execution_plans
+            WHERE order_execution_plans.id IN (
+                SELECT batch.id
+                FROM batch
+                JOIN facts ON facts.id = batch.id
+                WHERE batch.known IS DISTINCT FROM facts.packages
+            )
+            ORDER BY order_execution_plans.id
+            FOR NO KEY UPDATE
         )
         UPDATE order_execution_plans
         SET context = context || jsonb_build_object(
             'packages', facts.packages, 'refreshed_at', %(now)s::timestamptz
         )
-        FROM batch
-        JOIN facts ON facts.id = batch.id
-        WHERE order_execution_plans.id = batch.id AND batch.known IS DISTINCT FROM facts.packages
+        FROM changed
+        JOIN facts ON facts.id = changed.id
+        WHERE order_execution_plans.id = changed.id
         """,
         {"after_at": after[0], "after_id": after[1], "last_at": last[0], "last_id": last[1], "now": now},
     )

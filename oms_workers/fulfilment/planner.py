@@ -64,6 +64,14 @@ class Planner:
         self._packages = {location.id: location.open_packages for location in locations}
         self._sieve = Sieve([*locations])
 
+    def has_any_of(self, order: OrderToPlan) -> bool:
+        """Whether a unit of the order's lines is left anywhere that has not rejected it."""
+        return any(
+            units > 0 and location_id not in order.excluded.get(line.sku, ())
+            for line in order.lines
+            for location_id, units in self._stock.get(line.sku, {}).items()
+        )
+
     def plan(self, order: OrderToPlan) -> Plan:
         """Place the order's lines as the first scenario that matches it says."""
         scenario = next((each for each in self._scenarios if each.matches(order.facts)), None)

@@ -18,6 +18,7 @@ from oms_workers.database import connection, database_now, execute, retry_transi
 from oms_workers.fulfilment.commit import commit_plans
 from oms_workers.fulfilment.failed_attempts import record_failed_attempts
 from oms_workers.fulfilment.models import PackageState
+from oms_workers.fulfilment.planner import Planner
 from oms_workers.fulfilment.plans import Line, OrderToPlan, Plan
 from oms_workers.fulfilment.snapshot import take_snapshot
 from oms_workers.orders.models import CLOSED_LINE_STATUSES
@@ -282,10 +283,10 @@ def _attempts_of(order_ids: list[int]) -> dict[int, tuple[int, int]]:
     return {order_id: (attempt, packages) for order_id, attempt, packages in found}
 
 
-def _plan(work: _Replanning, planner: Any, order: OrderToPlan, now: datetime) -> Plan | None:
+def _plan(work: _Replanning, planner: Planner, order: OrderToPlan, now: datetime) -> Plan | None:
+    """The plan, or None where it cannot be made, or others have taken the stock since we looked."""
     try:
-        plan: Plan = planner.plan(order)
-        return plan
+        return planner.plan(order) if planner.has_any_of(order) else None
     except Exception as error:
         logger.exception("Package %s of order %s cannot be planned.", order.replaces, order.id)
         work.counts["failed"] += 1

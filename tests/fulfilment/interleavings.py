@@ -1,0 +1,170 @@
+"""Eight threads that do whatever may be done to orders, packages, transfers and stock, in random order.
+
+`interleavings.py SECONDS SEED` works on the database of the environment and prints how often each thing was
+done. An operator's command in a wrong state is lawful; any other error ends it with status 1.
+"""
+
+import random
+import sys
+import threading
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable
+from datetime import timedelta
+
+import schedules  # noqa: F401 - registers the commands
+from oms_workers.database import connection, database_now, retry_transient, rows, transaction
+from oms_workers.errors import OmsError
+from oms_workers.fulfilment.commands import Request, circumstances_of, commands, run_command
+from oms_workers.fulfilment.held_orders import release_order
+from oms_workers.fulfilment.models import UNPLANNED_STATES, PackageState
+from oms_workers.fulfilment.overdue import cancel_overdue
+from oms_workers.fulfilment.plan_context import refresh_contexts
+from oms_workers.fulfilment.replanning import replan_packages
+from oms_workers.fulfilment.shortfalls import relieve_shortfalls
+from oms_workers.fulfilment.transfer_replanning import replan_transfers
+from oms_workers.fulfilment.waiting import plan_waiting_orders
+from oms_workers.reservations.discrepancies import Meaning, clear
+from oms_workers.reservations.loading import StockSpec, load_stock
+from oms_workers.scheduling.run import Run
+from tests.orders.samples import an_order, store_orders
+
+THREADS = 8
+SKUS = ("CHAIR", "LAMP", "STOOL", "CLOCK")
+PLACES = ("GEBZE", "IZMIR", "KADIKOY", "ANKARA")
+
+PACKAGES = "SELECT number FROM packages WHERE state < 1000 ORDER BY random() LIMIT 3"
+TRANSFERS = "SELECT number FROM transfer_orders WHERE state < 400 ORDER BY random() LIMIT 3"
+HELD = "SELECT number FROM orders WHERE state = 'held' LIMIT 1"
+
+
+class World:
+    """What the threads share: the next order's key, what was done, and the first error."""
+
+    def __init__(self) -> None:
+        self.done: Counter[str] = Counter()
+        self.failure: str | None = None
+        self._key = 0
+        self._lock = threading.Lock()
+
+    def next_key(self) -> int:
+        with self._lock:
+            self._key += 1
+            return self._key
+
+    def count(self, name: str) -> None:
+        with self._lock:
+            self.done[name] += 1
+
+
+def a_run() -> Run:
+    with connection():
+        return Run(database_now(), budget=timedelta(seconds=20))
+
+
+def place_orders(world: World, chance: random.Random) -> None:
+    for _ in range(3):
+        skus = tuple(chance.choices(SKUS, k=chance.randint(1, 4)))
+        store_orders(an_order(world.next_key(), skus=skus))
+
+
+def plan(world: World, chance: random.Random) -> None:
+    plan_waiting_orders(a_run())
+
+
+def replan(world: World, chance: random.Random) -> None:
+    states = chance.choice([UNPLANNED_STATES, (PackageState.OUT_OF_STOCK, PackageState.DEFECTIVE_PRODUCT)])
+    replan_packages(a_run(), states, actor="task", max_attempts=chance.choice([0, 5]))
+
+
+def replan_lost_transfers(world: World, chance: random.Random) -> None:
+    replan_transfers(a_run())
+
+
+def load_a_snapshot(world: World, chance: random.Random) -> None:
+    with connection():
+        at = database_now()
+        levels = [
+            StockSpec(
+                sku=sku, location=place, on_hand=chance.randint(-1, 12), safety=chance.choice([0, 0, 1])
+            )
+            for sku in chance.sample(SKUS, 2)
+            for place in chance.sample(PLACES, 2)
+        ]
+
+        def load() -> None:
+            with transaction():
+                load_stock(levels, at=at)
+
+        retry_transient(load)
+        relieve_shortfalls(circumstances_of("oms load", at))
+
+
+def clear_discrepancies(world: World, chance: random.Random) -> None:
+    run = a_run()
+    with connection():
+        clear(run, minimum_age=timedelta(0), reason="task")
+
+
+def end_waits(world: World, chance: random.Random) -> None:
+    run = a_run()
+    cancel_overdue(run, circumstances_of("task", run.now))
+    with connection():
+        refresh_contexts(run)
+
+
+def command_something(world: World, chance: random.Random) -> None:
+    transfer = chance.random() < 0.3
+    with connection():
+        numbers = [found.number for found in rows(TRANSFERS if transfer else PACKAGES)]
+        held = [found.number for found in rows(HELD)]
+    for number in numbers:
+        subject = "transfer" if transfer else "package"
+        name = chance.choice([known.name for known in commands() if known.subject == subject])
+        missing = {chance.choice(SKUS): 1} if "PRODUCT" in name and chance.random() < 0.7 else {}
+        meaning = chance.choice([None, *Meaning])
+        try:
+            run_command(number, name, Request(missing, meaning), actor="tests")
+            world.count(name)
+        except OmsError:
+            world.count("refused commands")
+    for number in held:
+        try:
+            release_order(number, actor="tests")
+        except OmsError:
+            world.count("refused commands")
+
+
+WORK: tuple[Callable[[World, random.Random], None], ...] = (
+    place_orders, plan, plan, replan, replan, replan_lost_transfers, load_a_snapshot, clear_discrepancies,
+    end_waits, command_something, command_something, command_something, command_something,
+)  # fmt: skip
+
+
+def work(world: World, seconds: float, seed: int) -> None:
+    chance = random.Random(seed)
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and world.failure is None:
+        task = chance.choice(WORK)
+        try:
+            task(world, chance)
+        except Exception:  # noqa: BLE001 - whatever it is, it is what the test is after
+            world.failure = traceback.format_exc()
+        world.count(task.__name__)
+
+
+def main(seconds: float, seed: int) -> None:
+    world = World()
+    threads = [threading.Thread(target=work, args=(world, seconds, seed + n)) for n in range(THREADS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    print(dict(world.done))
+    if world.failure:
+        sys.exit(world.failure)
+
+
+if __name__ == "__main__":
+    main(float(sys.argv[1]), int(sys.argv[2]))

@@ -172,8 +172,7 @@ def jsonb(value: Any) -> Jsonb:
 
 def sqlstate(error: BaseException) -> str | None:
     """The five characters in which PostgreSQL says what is wrong, or None where it said nothing."""
-    original = error.args[0] if error.args else None
-    return getattr(original, "sqlstate", None)
+    return getattr(getattr(error, "orig", None), "sqlstate", None)
 
 
 def retry_transient(work: Callable[[], T], *, attempts: int = TRANSIENT_ATTEMPTS) -> T:

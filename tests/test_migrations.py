@@ -116,6 +116,7 @@ def test_every_foreign_key_is_indexed(db: None) -> None:
         SELECT conrelid::regclass AS "table", conname
         FROM pg_constraint
         WHERE contype = 'f' AND connamespace = 'public'::regnamespace
+          -- Locations and plans are never deleted, nor is anything found by them alone.
           AND confrelid::regclass::text NOT IN ('locations', 'order_execution_plans')
           AND NOT EXISTS (
               SELECT FROM pg_index WHERE indrelid = conrelid AND indkey[0] = conkey[1]

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from oms_workers.database import execute, retry_transient, row
+from oms_workers.database import execute, retry_transient, row, rows, transaction
 from oms_workers.scheduling.run import Run
 
 #: Plans that one statement compares; their packages are few.
@@ -12,6 +12,23 @@ BATCH = 5_000
 #: The age up to which a plan's context is kept up, by the operators' document.
 MONTHS = 3
 MAX_AGE = timedelta(days=92)
+
+#: What is written of a plan's packages. Its order's packages have an index, and are few.
+_FACTS = """
+    jsonb_agg(
+        jsonb_build_object(
+            'number', packages.number,
+            'state', packages.state,
+            'location', locations.code,
+            'created_at', packages.created_at,
+            'changed_at', packages.changed_at
+        ) ORDER BY packages.id
+    )
+"""
+_JOIN_FACTS = """
+    JOIN packages ON packages.order_id = plans.order_id AND packages.plan_id = plans.id
+    JOIN locations ON locations.id = packages.location_id
+"""
 
 
 def refresh_contexts(run: Run) -> dict[str, int]:
@@ -50,52 +67,50 @@ def _last_of_batch(after: tuple[datetime, int]) -> tuple[datetime, int] | None:
 
 
 def _refresh(after: tuple[datetime, int], last: tuple[datetime, int], now: datetime) -> int:
-    return execute(
-        """
-        WITH batch AS (
-            SELECT id, order_id, context -> 'packages' AS known
-            FROM order_execution_plans
-            WHERE (created_at, id) > (%(after_at)s, %(after_id)s)
-              AND (created_at, id) <= (%(last_at)s, %(last_id)s)
-              AND EXISTS (
-                  SELECT FROM packages
-                  WHERE packages.order_id = order_execution_plans.order_id AND state >= 450
-              )
-        ), facts AS (
-            SELECT batch.id,
-                   jsonb_agg(
-                       jsonb_build_object(
-                           'number', packages.number,
-                           'state', packages.state,
-                           'location', locations.code,
-                           'created_at', packages.created_at,
-                           'changed_at', packages.changed_at
-                       ) ORDER BY packages.id
-                   ) AS packages
-            FROM batch
-            JOIN packages ON packages.plan_id = batch.id
-            JOIN locations ON locations.id = packages.location_id
-            GROUP BY batch.id
-        ), changed AS (
-            -- Locked in one order, whoever comes, and only what is written.
-            SELECT order_execution_plans.id
-            FROM order_execution_plans
-            WHERE order_execution_plans.id IN (
-                SELECT batch.id
-                FROM batch
-                JOIN facts ON facts.id = batch.id
-                WHERE batch.known IS DISTINCT FROM facts.packages
+    """Compare one batch, and rewrite those of it that changed, locked in one order whoever comes."""
+    with transaction():
+        changed = _changed_between(after, last)
+        if not changed:
+            return 0
+        rows(
+            "SELECT id FROM order_execution_plans WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE",
+            (changed,),
+        )
+        return execute(
+            f"""
+            UPDATE order_execution_plans
+            SET context = context || jsonb_build_object(
+                'packages', facts.packages, 'refreshed_at', %(now)s::timestamptz
             )
-            ORDER BY order_execution_plans.id
-            FOR NO KEY UPDATE
+            FROM (
+                SELECT plans.id, {_FACTS} AS packages
+                FROM order_execution_plans AS plans
+                {_JOIN_FACTS}
+                WHERE plans.id = ANY(%(changed)s)
+                GROUP BY plans.id
+            ) AS facts
+            WHERE order_execution_plans.id = facts.id
+            """,
+            {"now": now, "changed": changed},
         )
-        UPDATE order_execution_plans
-        SET context = context || jsonb_build_object(
-            'packages', facts.packages, 'refreshed_at', %(now)s::timestamptz
-        )
-        FROM changed
-        JOIN facts ON facts.id = changed.id
-        WHERE order_execution_plans.id = changed.id
+
+
+def _changed_between(after: tuple[datetime, int], last: tuple[datetime, int]) -> list[int]:
+    """The plans of a batch whose order has something packed, and whose packages are not as was written."""
+    found = rows(
+        f"""
+        SELECT plans.id
+        FROM order_execution_plans AS plans
+        {_JOIN_FACTS}
+        WHERE (plans.created_at, plans.id) > (%s, %s)
+          AND (plans.created_at, plans.id) <= (%s, %s)
+          AND EXISTS (
+              SELECT FROM packages AS packed WHERE packed.order_id = plans.order_id AND packed.state >= 450
+          )
+        GROUP BY plans.id
+        HAVING (plans.context -> 'packages') IS DISTINCT FROM {_FACTS}
+        ORDER BY plans.id
         """,
-        {"after_at": after[0], "after_id": after[1], "last_at": last[0], "last_id": last[1], "now": now},
+        (*after, *last),
     )
+    return [plan.id for plan in found]

@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 
 import settings
 from oms_workers.cli.app import app, main
-from oms_workers.database import connection_parameters, row, rows
+from oms_workers.cli.services import ServiceError
+from oms_workers.database import connection_parameters, database, execute, row, rows
 from oms_workers.scheduling import ledger, process
 from oms_workers.scheduling.liveness import Liveness
 from tests.orders.samples import an_order, store_orders
@@ -232,3 +233,166 @@ def test_explain_shows_a_rejected_order_with_its_reason(oms) -> None:
 
 def test_explain_of_an_unknown_order_is_an_error(oms) -> None:
     assert oms("explain", "404").exit_code == 1
+
+
+@pytest.fixture
+def package(oms) -> str:
+    """The number of a package that waits at a location of the examples."""
+    oms("load", *FILES)
+    store_orders(an_order(7, skus=("CRUNCHY-ARMCHAIR", "RED-LAMP")))
+    assert oms("run", "FULFIL_WAITING_ORDERS").exit_code == 0
+    return "P1-1"
+
+
+def test_command_runs_a_command_and_says_what_came_of_it(oms, package: str) -> None:
+    ended = oms("command", package, "START_PREPARING")
+    assert (ended.exit_code, ended.output) == (0, "P1-1 is preparing.\n")
+
+    shown = oms(
+        "command",
+        package,
+        "PRODUCT_NOT_FOUND_ADVANCED",
+        "--missing",
+        "RED-LAMP=1",
+        "--stock",
+        "all",
+        "--reason",
+        "the shelf is empty",
+        "--json",
+    )
+
+    assert json.loads(shown.output) == {
+        "number": package,
+        "command": "PRODUCT_NOT_FOUND_ADVANCED",
+        "state": "preparing",
+    }
+    (event,) = rows("SELECT actor, content FROM audit_events WHERE action = 'parted'")
+    assert event.actor.startswith("operator ")
+    assert event.content["reason"] == "the shelf is empty"
+
+
+def test_command_without_arguments_lists_the_commands(oms) -> None:
+    found = {line["command"]: line for line in json.loads(oms("command", "--json").output)}
+
+    assert found["SHIP_THE_PACKAGE"]["states"] == ["packed"]
+    assert found["DELIVER_TRANSFER"]["for"] == "transfer"
+    assert "SHIP_THE_PACKAGE" in oms("command").output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (
+            ["P1-1", "SHIP_THE_PACKAGE"],
+            1,
+            "SHIP_THE_PACKAGE is for a package that is packed, and P1-1 is waiting",
+        ),
+        (["P9-9", "SHIP_THE_PACKAGE"], 1, "No package has the number 'P9-9'"),
+        (["P1-1", "FLY"], 2, "No command is called 'FLY'. There are: BLOCK, CANCEL"),
+        (["P1-1"], 2, "What is to be done with P1-1?"),
+        (["P1-1", "PRODUCT_NOT_FOUND", "--missing", "RED-LAMP"], 2, "is not SKU=UNITS"),
+        (["P1-1", "PRODUCT_NOT_FOUND", "--missing", "RED-LAMP=0"], 2, "is not SKU=UNITS"),
+        (["P1-1", "PRODUCT_NOT_FOUND", "--missing", "RED-LAMP=9"], 1, "9 of 'RED-LAMP' cannot be missing"),
+        (["P1-1", "PRODUCT_NOT_FOUND", "--stock", "some"], 2, "'some' is no meaning"),
+    ],
+)
+def test_command_says_what_is_wrong_and_changes_nothing(
+    oms,
+    package: str,
+    arguments: list[str],
+    status: int,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    before = rows("SELECT state, version FROM packages")
+    monkeypatch.setattr(sys, "argv", ["oms", "command", *arguments])
+
+    with pytest.raises(SystemExit) as ended:
+        main()
+
+    assert ended.value.code == status
+    shown = " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert said in shown
+    assert rows("SELECT state, version FROM packages") == before
+
+
+def test_reconcile_finds_and_mends(oms, package: str) -> None:
+    assert oms("reconcile").exit_code == 0
+    execute("UPDATE stock SET reserved = reserved + 3 WHERE sku = 'RED-LAMP' AND location_id = 1")
+
+    found = oms("reconcile", "--json")
+    assert found.exit_code == 1
+    (wrong,) = json.loads(found.output)["counters"]
+    assert (wrong["sku"], wrong["counter"] - wrong["live"]) == ("RED-LAMP", 3)
+    assert "oms reconcile --fix" in oms("reconcile").output
+
+    assert oms("reconcile", "--fix").exit_code == 0
+    assert oms("reconcile").exit_code == 0
+
+
+def test_explain_dry_run_plans_and_writes_nothing(oms, package: str) -> None:
+    store_orders(an_order(8, skus=("CRUNCHY-ARMCHAIR", "A-SKU-THAT-NOBODY-HAS")))
+
+    said = oms("explain", "8", "--dry-run")
+    (planned,) = json.loads(oms("explain", "8", "--dry-run", "--json").output)
+
+    assert said.exit_code == 0
+    assert "planned now, nothing written" in said.output
+    assert planned["of"] == "order 8"
+    assert [package["items"][0]["sku"] for package in planned["packages"]] == ["CRUNCHY-ARMCHAIR"]
+    assert [line["sku"] for line in planned["leftovers"]] == ["A-SKU-THAT-NOBODY-HAS"]
+    assert rows("SELECT state FROM orders WHERE number = '8'") == [("waiting",)]
+
+
+def test_explain_shows_what_a_ranking_compared_and_what_was_replanned(oms, package: str) -> None:
+    oms("command", package, "PRODUCT_NOT_FOUND", "--stock", "nothing")
+    oms("run", "FULFIL_REPLANNING_ORDERS")
+
+    (explained,) = json.loads(oms("explain", "7", "--json").output)
+    said = oms("explain", "7").output
+
+    assert [plan["package"] for plan in explained["plans"]] == [None, package]
+    first_rule = explained["plans"][0]["context"]["rules"][0]
+    assert first_rule["locations"][0]["rank"] == {"priority": 1}
+    assert "of package P1-1" in said
+    assert "priority 1" in said
+    assert "has rejected what it has of what is left" in said
+
+
+def test_release_lets_a_held_order_go(oms, package: str) -> None:
+    execute("UPDATE orders SET state = 'held'")
+
+    assert oms("release", "7").exit_code == 0
+
+    assert rows("SELECT state FROM orders") == [("waiting",)]
+
+
+def test_a_schema_that_is_not_there_is_said_with_the_way_out(oms, monkeypatch: pytest.MonkeyPatch) -> None:
+    with database.atomic() as changes:
+        execute("ALTER TABLE orders RENAME TO orders_of_before")
+        for arguments in (["status"], ["explain", "7"]):
+            monkeypatch.setattr(sys, "argv", ["oms", *arguments])
+            with pytest.raises(ServiceError, match="run `oms migrate`"), database.atomic():
+                raise oms(*arguments).exception
+        changes.rollback()
+
+
+def test_a_task_that_is_not_there_is_a_wrong_argument(
+    oms, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["oms", "run", "nonsense"])
+
+    with pytest.raises(SystemExit) as ended:
+        main()
+
+    assert ended.value.code == 2
+    assert "No task is called 'nonsense'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("now", ["9999-12-31T23:59:59", "0001-01-01", "soon"])
+def test_schedules_refuses_an_instant_that_no_cadence_knows(oms, now: str) -> None:
+    ended = oms("schedules", "--now", now)
+
+    assert ended.exit_code == 2
+    assert "ISO 8601" in ended.stderr

@@ -1,31 +1,53 @@
-"""Planners as processes of their own, forked after everything is imported: `planners.py 16 20`."""
+"""Planners as processes of their own, forked after everything is imported: `planners.py plan 16 20`.
+
+`plan` is task 2; `replan` are tasks 3 and 4 by turns, all of them due at the same instant.
+"""
 
 import os
 import sys
 import time
 import traceback
-from datetime import timedelta
-from typing import NoReturn
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from functools import partial
 
-from oms_workers.database import connection, database_now, execute
-from oms_workers.fulfilment import waiting
+from oms_workers.database import connection, database, database_now, execute
+from oms_workers.fulfilment import replanning, waiting
+from oms_workers.fulfilment.models import UNPLANNED_STATES, PackageState
 from oms_workers.scheduling.run import Run
 
+STATES = (UNPLANNED_STATES, (PackageState.OUT_OF_STOCK, PackageState.DEFECTIVE_PRODUCT))
 
-def main(processes: int, batch: int) -> None:
-    """Let them all plan until nothing waits; status 1 if one of them failed."""
-    waiting.BATCH = batch
+
+def main(what: str, processes: int, batch: int) -> None:
+    """Let them all plan until nothing is left to plan; status 1 if one of them failed."""
+    waiting.BATCH = replanning.BATCH = batch
+    with connection():
+        slot = database_now()
+    database.close_all()
     start = time.monotonic() + 0.3
-    pids = [fork(start) for _ in range(processes)]
+    pids = [fork(start, slot, partial(work, what, number)) for number in range(processes)]
     failures = [pid for pid in pids if os.waitpid(pid, 0)[1]]
     sys.exit(bool(failures))
 
 
-def fork(start: float) -> int:
+def work(what: str, number: int, run: Run) -> None:
+    if what == "plan":
+        waiting.plan_waiting_orders(run)
+    else:
+        replanning.replan_packages(run, STATES[number % 2], actor="tests", max_attempts=0)
+
+
+def fork(start: float, slot: datetime, plan: Callable[[Run], None]) -> int:
     pid = os.fork()
     if pid == 0:
         try:
-            plan(start)
+            with connection():
+                execute("SELECT 1")
+                time.sleep(max(0.0, start - time.monotonic()))
+                run = Run(database_now(), budget=timedelta(minutes=2), slot=slot)
+            plan(run)
+            os._exit(0)
         finally:
             # Reached only by an error.
             traceback.print_exc()
@@ -33,14 +55,5 @@ def fork(start: float) -> int:
     return pid
 
 
-def plan(start: float) -> NoReturn:
-    with connection():
-        execute("SELECT 1")
-        time.sleep(max(0.0, start - time.monotonic()))
-        now = database_now()
-    waiting.plan_waiting_orders(Run(now, budget=timedelta(minutes=2)))
-    os._exit(0)
-
-
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))

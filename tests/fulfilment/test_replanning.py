@@ -1,12 +1,16 @@
 """Tasks 3, 4 and 5 on a real database: who is planned again, once, and to where."""
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import schedules  # noqa: F401 - registers the commands
+import settings
 from oms_workers.database import connection, database_now, execute, rows, transaction
 from oms_workers.fulfilment import replanning
 from oms_workers.fulfilment.commands import Request, circumstances_of, run_command
@@ -23,6 +27,7 @@ from oms_workers.scheduling.run import Run
 from tests.fulfilment.samples import a_scenario, assert_sound, load_merchant
 from tests.orders.samples import an_order, store_orders
 
+PROJECT = Path(settings.__file__).parent
 PLACES: dict[str, dict[str, Any]] = {
     "GEBZE": {"priority": 1},
     "IZMIR": {"priority": 2},
@@ -113,22 +118,23 @@ def test_task_3_takes_all_four_states_and_task_4_two(state: PackageState) -> Non
 
 
 def test_tasks_3_and_4_due_in_the_same_second_replan_each_package_once() -> None:
-    out_of_stock(*range(1, 61))
+    out_of_stock(*range(1, 301))
     for place in ("GEBZE", "IZMIR", "ANKARA"):
-        set_stock("CHAIR", place, 15)
-    slot = database_now()
+        set_stock("CHAIR", place, 75)
 
-    def work(states: Any) -> dict[str, int]:
-        with connection():
-            return replan(states, run=a_run(slot))
+    ended = subprocess.run(
+        [sys.executable, "-m", "tests.fulfilment.planners", "replan", "4", "20"],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
 
-    with ThreadPoolExecutor(3) as pool:
-        results = [*pool.map(work, [UNPLANNED_STATES, STOCKLESS, UNPLANNED_STATES])]
-
-    assert sum(result["replanned"] for result in results) == 45
+    assert ended.returncode == 0, ended.stderr
+    assert rows("SELECT count(*) FROM packages WHERE state = 100") == [(225,)]
     assert rows("SELECT max(n) FROM (SELECT count(*) AS n FROM packages GROUP BY order_id) AS x") == [(2,)]
-    assert rows("SELECT count(*) FROM packages WHERE state = 100") == [(45,)]
-    assert rows("SELECT max(replan_attempts) FROM packages") == [(0,)]
+    assert rows("SELECT count(*) FROM packages WHERE replan_attempts > 0") == [(0,)]
+    assert rows("SELECT sku, location_id FROM stock WHERE reserved <> on_hand") == []
     assert_sound()
 
 

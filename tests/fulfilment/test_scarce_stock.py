@@ -27,7 +27,7 @@ def test_sixteen_planners_oversell_nothing_and_plan_every_order_once(db: None) -
     )
 
     ended = subprocess.run(
-        [sys.executable, "-m", "tests.fulfilment.planners", "16", "25"],
+        [sys.executable, "-m", "tests.fulfilment.planners", "plan", "16", "25"],
         cwd=PROJECT,
         capture_output=True,
         text=True,
@@ -39,7 +39,9 @@ def test_sixteen_planners_oversell_nothing_and_plan_every_order_once(db: None) -
     assert rows("SELECT count(*) FROM orders WHERE state <> 'planned' AND next_plan_at <= now()") == [(0,)]
     # An order that lost its stock five times waits for its next turn; by then nobody is in its way.
     execute("UPDATE orders SET next_plan_at = now()")
-    subprocess.run([sys.executable, "-m", "tests.fulfilment.planners", "1", "500"], cwd=PROJECT, check=True)
+    subprocess.run(
+        [sys.executable, "-m", "tests.fulfilment.planners", "plan", "1", "500"], cwd=PROJECT, check=True
+    )
     assert rows("SELECT state, count(*) FROM orders GROUP BY state") == [("planned", ORDERS)]
     assert rows("SELECT count(*), max(attempt) FROM order_execution_plans") == [(ORDERS, 1)]
     assert rows("SELECT sku, location_id FROM stock WHERE reserved <> on_hand") == []

@@ -1,0 +1,94 @@
+"""Does task 3 notice the packages that it cannot plan?
+
+    python -m benchmarks.replanning [--few 1000] [--many 100000] [--plannable 100]
+
+The same number of packages has become plannable among few and among many that are out of stock.
+"""
+
+import argparse
+import time
+from datetime import timedelta
+
+from benchmarks import world
+
+ROUNDS = 5
+
+STORE_OUT_OF_STOCK = """
+    INSERT INTO orders (omnitron_id, number, status, state, next_plan_at, channel, placed_at, received_at,
+                        facts, payload)
+    SELECT n, n, '400', 'planned', now(), 'web', now() - n * interval '1 s', now(), '{"channel": "web"}', '{}'
+    FROM generate_series(%(first)s::bigint, %(last)s) AS n;
+    INSERT INTO order_items (order_id, omnitron_id, sku, quantity, status)
+    SELECT id, omnitron_id, 'GONE-' || omnitron_id %% 5000, 1, '400'
+    FROM orders WHERE omnitron_id BETWEEN %(first)s AND %(last)s;
+    INSERT INTO order_execution_plans (order_id, state, attempt, context, created_at)
+    SELECT id, 'completed', 1, '{}', now() FROM orders WHERE omnitron_id BETWEEN %(first)s AND %(last)s;
+    INSERT INTO packages (number, order_id, plan_id, location_id, state, created_at)
+    SELECT 'P' || orders.id || '-1', orders.id, plans.id, 1, 920, now()
+    FROM orders JOIN order_execution_plans AS plans ON plans.order_id = orders.id
+    WHERE omnitron_id BETWEEN %(first)s AND %(last)s;
+    INSERT INTO package_items (package_id, order_item_id, sku, quantity, state)
+    SELECT packages.id, order_items.id, sku, quantity, 920
+    FROM packages JOIN order_items USING (order_id)
+    JOIN orders ON orders.id = order_id
+    WHERE orders.omnitron_id BETWEEN %(first)s AND %(last)s;
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Measure replanning among packages that cannot be planned.")
+    parser.add_argument("--few", type=int, default=1_000)
+    parser.add_argument("--many", type=int, default=100_000)
+    parser.add_argument("--plannable", type=int, default=100)
+    arguments = parser.parse_args()
+    print(world.describe_machine())
+    with world.postgres():
+        few = measure_with(0, arguments.few, arguments.plannable)
+        many = measure_with(arguments.few, arguments.many, arguments.plannable)
+    print(
+        f"{arguments.plannable} packages replanned in {1000 * few:.0f} ms among {arguments.few}, in"
+        f" {1000 * many:.0f} ms among {arguments.many}, ratio {many / few:.2f}"
+    )
+
+
+def measure_with(before: int, packages: int, plannable: int) -> float:
+    """The median seconds of a run that finds so many plannable packages among all that wait."""
+    from oms_workers.database import connection, execute
+
+    with connection():
+        for statement in STORE_OUT_OF_STOCK.split(";\n"):
+            if statement.strip():
+                execute(statement, {"first": before + 1, "last": packages})
+        execute("VACUUM (ANALYZE)")
+        execute("CHECKPOINT")
+        taken = sorted(measure_once(plannable) for _ in range(ROUNDS))
+    return taken[len(taken) // 2]
+
+
+def measure_once(plannable: int) -> float:
+    """Make some of them plannable, measure, and put everything back as it was."""
+    from oms_workers.database import database, database_now, execute
+    from oms_workers.fulfilment.models import UNPLANNED_STATES
+    from oms_workers.fulfilment.replanning import replan_packages
+    from oms_workers.scheduling.run import Run
+
+    with database.atomic() as everything:
+        execute(
+            """
+            UPDATE package_items SET sku = 'BACK-IN-STOCK'
+            WHERE package_id IN (SELECT id FROM packages ORDER BY id DESC LIMIT %s)
+            """,
+            (plannable,),
+        )
+        execute("INSERT INTO stock (sku, location_id, on_hand) VALUES ('BACK-IN-STOCK', 1, %s)", (plannable,))
+        run = Run(database_now(), budget=timedelta(hours=1))
+        started = time.perf_counter()
+        counts = replan_packages(run, UNPLANNED_STATES, actor="benchmark", max_attempts=0)
+        taken = time.perf_counter() - started
+        assert counts["replanned"] == plannable, counts
+        everything.rollback()
+    return taken
+
+
+if __name__ == "__main__":
+    main()

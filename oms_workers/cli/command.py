@@ -31,7 +31,7 @@ def command(
     settings.load_or_exit(need_servers=True)
     import schedules  # noqa: F401 - registers the commands
     from oms_workers.cli.services import answering
-    from oms_workers.fulfilment.commands import Request, run_command
+    from oms_workers.fulfilment.commands.registry import Request, run_command
 
     if not package:
         _list(as_json=as_json)
@@ -50,7 +50,7 @@ def command(
 
 
 def _list(*, as_json: bool) -> None:
-    from oms_workers.fulfilment.commands import commands
+    from oms_workers.fulfilment.commands.registry import commands
     from oms_workers.fulfilment.states import name_of
 
     found = [

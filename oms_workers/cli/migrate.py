@@ -20,7 +20,7 @@ def migrate() -> None:
         print("The schema is up to date.")
     import schedules  # noqa: F401 - fills the table
     from oms_workers.database import connection
-    from oms_workers.scheduling import ledger, table
+    from oms_workers.scheduling import known_cadences, table
 
     with answering("PostgreSQL"), connection():
-        ledger.announce_cadences(task.plan for task in table.tasks())
+        known_cadences.announce(task.plan for task in table.tasks())

@@ -15,7 +15,7 @@ from oms_workers.database import execute, rows
 from oms_workers.errors import OmsError
 from oms_workers.fulfilment.models import PackageState, PlanState
 from oms_workers.fulfilment.package_rows import NewPackage, PackageRows, next_ids
-from oms_workers.fulfilment.plans import Plan
+from oms_workers.fulfilment.planning.plans import Plan
 from oms_workers.fulfilment.snapshot import Snapshot, open_packages
 from oms_workers.fulfilment.states import Change, change_packages
 from oms_workers.orders.models import OrderState

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from oms_workers.database import execute, rows
 from oms_workers.fulfilment.models import PackageState, PlanState
-from oms_workers.fulfilment.plans import Plan
+from oms_workers.fulfilment.planning.plans import Plan
 from oms_workers.fulfilment.states import Change, change_packages
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from oms_workers.database import execute, jsonb, rows
-from oms_workers.fulfilment.scenarios import Rule, Scenario
+from oms_workers.fulfilment.planning.scenarios import Rule, Scenario
 
 #: What of a rule has a column of its own; the rest is in `options`.
 _COLUMNS = ("name", "filters", "ranking", "mode")

@@ -6,9 +6,9 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from oms_workers.database import connection, database_now, transaction
-from oms_workers.fulfilment.commands import circumstances_of
+from oms_workers.fulfilment.commands.registry import circumstances_of
 from oms_workers.fulfilment.loading import load_scenarios
-from oms_workers.fulfilment.scenarios import Scenario
+from oms_workers.fulfilment.planning.scenarios import Scenario
 from oms_workers.fulfilment.shortfalls import relieve_shortfalls
 from oms_workers.reservations.loading import LoadError, LocationSpec, StockSpec, load_locations, load_stock
 

@@ -3,9 +3,9 @@
 from datetime import datetime
 
 from oms_workers.database import connection, retry_transient, rows, transaction
-from oms_workers.fulfilment.commands import Circumstances, lock_package_by_id
+from oms_workers.fulfilment.commands.packages import settle_order
+from oms_workers.fulfilment.commands.registry import Circumstances, lock_package_by_id
 from oms_workers.fulfilment.models import UNPLANNED_STATES, PackageState
-from oms_workers.fulfilment.package_commands import settle_order
 from oms_workers.fulfilment.states import Change, change_packages
 from oms_workers.scheduling.run import Run
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from oms_workers.database import execute, rows
 from oms_workers.fulfilment.models import PackageState, TransferState
-from oms_workers.fulfilment.plans import Line, Parcel, Plan
+from oms_workers.fulfilment.planning.plans import Line, Parcel, Plan
 from oms_workers.reservations.models import ReservationKind
 from oms_workers.reservations.stock import NewReservation, reserve
 

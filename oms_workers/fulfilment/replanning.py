@@ -18,8 +18,8 @@ from oms_workers.database import connection, database_now, execute, retry_transi
 from oms_workers.fulfilment.commit import commit_plans
 from oms_workers.fulfilment.failed_attempts import record_failed_attempts
 from oms_workers.fulfilment.models import PackageState
-from oms_workers.fulfilment.planner import Planner
-from oms_workers.fulfilment.plans import Line, OrderToPlan, Plan
+from oms_workers.fulfilment.planning.planner import Planner
+from oms_workers.fulfilment.planning.plans import Line, OrderToPlan, Plan
 from oms_workers.fulfilment.snapshot import take_snapshot
 from oms_workers.orders.models import CLOSED_LINE_STATUSES
 from oms_workers.scheduling.run import Run

@@ -1,8 +1,8 @@
 """Shortfalls: a snapshot has left less on hand than packages were promised."""
 
 from oms_workers.database import connection, retry_transient, rows, transaction
-from oms_workers.fulfilment.commands import Circumstances, lock_package_by_id
-from oms_workers.fulfilment.holdings import give_back
+from oms_workers.fulfilment.commands.holdings import give_back
+from oms_workers.fulfilment.commands.registry import Circumstances, lock_package_by_id
 from oms_workers.fulfilment.models import PackageState
 from oms_workers.fulfilment.states import Change, change_packages
 

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 from oms_workers.database import rows
 from oms_workers.errors import OmsError
 from oms_workers.fulfilment.loading import active_scenarios
-from oms_workers.fulfilment.planner import Planner
-from oms_workers.fulfilment.plans import Location
-from oms_workers.fulfilment.scenarios import Scenario
+from oms_workers.fulfilment.planning.planner import Planner
+from oms_workers.fulfilment.planning.plans import Location
+from oms_workers.fulfilment.planning.scenarios import Scenario
 from oms_workers.reservations.stock import available
 
 

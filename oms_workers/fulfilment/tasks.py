@@ -8,8 +8,8 @@ import settings
 from oms_workers.database import connection, database_now
 
 # Their commands are registered when they are imported.
-from oms_workers.fulfilment import package_commands, rejections, transfers  # noqa: F401
-from oms_workers.fulfilment.commands import circumstances_of
+from oms_workers.fulfilment.commands import packages, rejections, transfers  # noqa: F401
+from oms_workers.fulfilment.commands.registry import circumstances_of
 from oms_workers.fulfilment.models import UNPLANNED_STATES, PackageState
 from oms_workers.fulfilment.overdue import cancel_overdue
 from oms_workers.fulfilment.plan_context import refresh_contexts

@@ -4,11 +4,11 @@ from datetime import datetime
 
 from oms_workers.audit_events.record import Event, record
 from oms_workers.database import connection, database_now, execute, retry_transient, row, rows, transaction
-from oms_workers.fulfilment.commands import Transfer, lock_package_by_id
+from oms_workers.fulfilment.commands.registry import Transfer, lock_package_by_id
+from oms_workers.fulfilment.commands.transfers import demand_of, items_of, waits_for_transfer
 from oms_workers.fulfilment.models import TransferState
 from oms_workers.fulfilment.package_rows import next_ids
 from oms_workers.fulfilment.states import Change, change_transfers
-from oms_workers.fulfilment.transfers import demand_of, items_of, waits_for_transfer
 from oms_workers.reservations.models import ReservationKind
 from oms_workers.reservations.stock import NewReservation, lock_and_check, reserve
 from oms_workers.scheduling.run import Run

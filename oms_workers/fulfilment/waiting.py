@@ -10,8 +10,8 @@ from peewee import DataError, IntegrityError
 from oms_workers.audit_events.record import Event, record
 from oms_workers.database import connection, database_now, execute, retry_transient, row, rows, transaction
 from oms_workers.fulfilment.commit import commit_plans
-from oms_workers.fulfilment.planner import Planner
-from oms_workers.fulfilment.plans import Line, OrderToPlan, Plan
+from oms_workers.fulfilment.planning.planner import Planner
+from oms_workers.fulfilment.planning.plans import Line, OrderToPlan, Plan
 from oms_workers.fulfilment.snapshot import take_snapshot
 from oms_workers.orders.models import CLOSED_LINE_STATUSES
 from oms_workers.scheduling.run import Run

@@ -14,8 +14,8 @@ from collections.abc import Callable
 import settings
 from oms_workers.database import UNREACHABLE, connection, rows
 from oms_workers.errors import OmsError
-from oms_workers.fulfilment import package_commands, rejections, transfers  # noqa: F401 - registers
-from oms_workers.fulfilment.commands import Request, run_command
+from oms_workers.fulfilment.commands import packages, rejections, transfers  # noqa: F401 - registers
+from oms_workers.fulfilment.commands.registry import Request, run_command
 from oms_workers.reservations.discrepancies import Meaning
 
 logger = logging.getLogger(__name__)

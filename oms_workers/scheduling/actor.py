@@ -20,7 +20,7 @@ from dramatiq.middleware.threading import Interrupt
 from oms_workers.broker import stopping
 from oms_workers.database import UNREACHABLE, connection
 from oms_workers.errors import OmsError
-from oms_workers.scheduling import ledger, process
+from oms_workers.scheduling import ledger, orphans, process
 from oms_workers.scheduling.run import Run
 from oms_workers.scheduling.table import ScheduledTask, task_of
 
@@ -140,7 +140,7 @@ def _claim(task: ScheduledTask, take: Callable[[str], ledger.Attempt | None]) ->
             " see whether PostgreSQL has a connection left for it."
         )
     with _claiming[task.path], connection():
-        if ledger.close_abandoned(task.path, worker, _at_work):
+        if orphans.close_abandoned(task.path, worker, _at_work):
             logger.warning("A run of %s that this process had lost is closed.", task.name)
         attempt = take(worker)
         if attempt is not None:

@@ -11,7 +11,7 @@ a unique index, whoever claims it.
 """
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -19,34 +19,18 @@ from typing import Any
 from peewee import IntegrityError
 
 from oms_workers.database import database_now, execute, jsonb, row, rows, transaction
-from oms_workers.scheduling.cadence import Cadence
-from oms_workers.scheduling.decision import MAX_ATTEMPTS, Verdict, decide, newest_slot, retry_at
-from oms_workers.scheduling.liveness import HOLDS_LOCK, find_orphans
+from oms_workers.scheduling.decision import Verdict, decide, newest_slot, retry_at
+from oms_workers.scheduling.known_cadences import Plan, record
+from oms_workers.scheduling.liveness import HOLDS_LOCK
+from oms_workers.scheduling.orphans import close_orphans
 
 logger = logging.getLogger(__name__)
-
-#: A cadence that nobody has run for so long, while another one was, has been replaced; when it comes back
-#: it starts anew. Old and new processes of a deploy live side by side for less.
-REPLACED_AFTER = timedelta(minutes=10)
 
 #: The clock rounds its time to the nearest second, and no two machines agree to the millisecond.
 CLOCK_SKEW = timedelta(seconds=5)
 
-RETENTION = timedelta(days=30)
-PRUNE_BATCH = 1_000
-
 #: An error's text in the ledger; the whole of it is in the log.
 MAX_ERROR_CHARACTERS = 2_000
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A task as this process is configured to run it."""
-
-    task: str
-    cadence: Cadence
-    enabled: bool
-    catch_up: timedelta
 
 
 @dataclass(frozen=True)
@@ -59,66 +43,6 @@ class Attempt:
     attempts: int
     worker: str
     started_at: datetime
-
-
-def announce_cadences(plans: Iterable[Plan]) -> None:
-    """Make new cadences start now, and leave those that are known to the processes that run them.
-
-    A release that migrates may yet be refused; what it would enable or disable must not happen then.
-    """
-    for plan in plans:
-        execute(
-            """
-            INSERT INTO scheduled_tasks (task, cadence, enabled, since, last_seen)
-            VALUES (%s, %s, %s, clock_timestamp(), clock_timestamp())
-            ON CONFLICT DO NOTHING
-            """,
-            (plan.task, str(plan.cadence), plan.enabled),
-        )
-
-
-def record_cadences(plans: Iterable[Plan]) -> None:
-    """Say which cadences this process runs. A cadence that is new, enabled again or back starts now."""
-    for plan in plans:
-        execute(
-            """
-            INSERT INTO scheduled_tasks AS known (task, cadence, enabled, since, last_seen)
-            VALUES (%(task)s, %(cadence)s, %(enabled)s, clock_timestamp(), clock_timestamp())
-            ON CONFLICT (task, cadence) DO UPDATE SET
-                enabled = excluded.enabled,
-                last_seen = excluded.last_seen,
-                since = CASE
-                    WHEN excluded.enabled AND NOT known.enabled THEN excluded.since
-                    WHEN known.last_seen < excluded.last_seen - %(replaced_after)s::interval AND EXISTS (
-                        SELECT FROM scheduled_tasks AS other
-                        WHERE other.task = known.task
-                          AND other.cadence <> known.cadence
-                          AND other.last_seen > known.last_seen
-                    ) THEN excluded.since
-                    ELSE known.since
-                END
-            """,
-            {
-                "task": plan.task,
-                "cadence": str(plan.cadence),
-                "enabled": plan.enabled,
-                "replaced_after": REPLACED_AFTER,
-            },
-        )
-
-
-def touch_cadences(plans: Iterable[Plan]) -> None:
-    """Say that these cadences are still run, without changing anything else of them."""
-    pairs = [(plan.task, str(plan.cadence)) for plan in plans]
-    execute(
-        """
-        UPDATE scheduled_tasks
-        SET last_seen = clock_timestamp()
-        FROM unnest(%s::text[], %s::text[]) AS seen (task, cadence)
-        WHERE scheduled_tasks.task = seen.task AND scheduled_tasks.cadence = seen.cadence
-        """,
-        ([task for task, _ in pairs], [cadence for _, cadence in pairs]),
-    )
 
 
 def is_due(plan: Plan) -> datetime | None:
@@ -208,7 +132,7 @@ def _lock_cadence(plan: Plan) -> Any:
     """
     known = row(query, (plan.task, str(plan.cadence)))
     if known is None:
-        record_cadences([plan])
+        record([plan])
         known = row(query, (plan.task, str(plan.cadence)))
     # The time is taken after the lock: somebody may have held it for a while.
     return known._replace(now=database_now()) if known else None
@@ -377,79 +301,6 @@ def _end(
 def _storable(error: str) -> str:
     """The text without what PostgreSQL refuses: NUL, and halves of surrogate pairs."""
     return error.replace("\0", "").encode("utf-8", "replace").decode()
-
-
-def close_abandoned(task: str, worker: str, at_work: Iterable[int]) -> int:
-    """End this living worker's own runs of a task that it knows nothing of; the slot may be tried at once.
-
-    Such a row stays behind where a claim was committed and its answer was lost, or its end could not be
-    written. `at_work` are the ids of the rows that the worker is really at.
-    """
-    return execute(
-        """
-        UPDATE scheduled_runs
-        SET state = 'failed', error = 'abandoned by its worker', finished_at = clock_timestamp(),
-            next_attempt_at = CASE
-                WHEN trigger <> 'manual' AND attempts < %(max_attempts)s THEN clock_timestamp()
-            END
-        WHERE task = %(task)s AND state = 'running' AND worker = %(worker)s AND id <> ALL(%(at_work)s)
-        """,
-        {"task": task, "worker": worker, "at_work": [*at_work], "max_attempts": MAX_ATTEMPTS},
-    )
-
-
-def close_orphans(task: str | None, wait: Callable[[float], object]) -> int:
-    """End the runs of dead workers, of one task or of all; a scheduled one may be tried again at once."""
-    return sum(_close_orphan(orphan) for orphan in find_orphans(task, wait))
-
-
-def _close_orphan(orphan: Any) -> int:
-    closed = execute(
-        f"""
-        UPDATE scheduled_runs
-        SET state = 'failed', error = 'worker died', finished_at = clock_timestamp(),
-            next_attempt_at = CASE
-                WHEN trigger <> 'manual' AND attempts < %(max_attempts)s THEN clock_timestamp()
-            END
-        WHERE id = %(id)s AND state = 'running' AND attempts = %(attempts)s
-          AND NOT {HOLDS_LOCK.format(worker="scheduled_runs.worker")}
-        """,
-        {"id": orphan.id, "attempts": orphan.attempts, "max_attempts": MAX_ATTEMPTS},
-    )
-    if closed:
-        logger.warning(
-            "Worker %s died in slot %s of %s.", orphan.worker, orphan.slot.isoformat(), orphan.task
-        )
-    return closed
-
-
-def prune(now: datetime) -> int:
-    """Delete a batch of rows older than `RETENTION`, but never a task's newest; return how many."""
-    return execute(
-        """
-        DELETE FROM scheduled_runs
-        WHERE id IN (
-            SELECT old.id
-            FROM scheduled_runs AS old
-            WHERE old.slot < %s AND old.state <> 'running'
-              AND EXISTS (
-                  SELECT FROM scheduled_runs AS newer
-                  WHERE newer.task = old.task AND newer.slot > old.slot AND newer.trigger <> 'manual'
-              )
-            ORDER BY old.slot
-            LIMIT %s
-        )
-        """,
-        (now - RETENTION, PRUNE_BATCH),
-    )
-
-
-def prune_workers(now: datetime) -> int:
-    """Forget the dead workers whose runs are forgotten too."""
-    return execute(
-        f"DELETE FROM workers WHERE started_at < %s AND NOT {HOLDS_LOCK.format(worker='workers.id')}",
-        (now - RETENTION,),
-    )
 
 
 def last_runs(task: str, limit: int = 1) -> list[Any]:

@@ -11,7 +11,7 @@ from dramatiq.middleware import Middleware
 
 import settings
 from oms_workers.database import UNREACHABLE, connection, connection_parameters
-from oms_workers.scheduling import ledger, table
+from oms_workers.scheduling import known_cadences, table
 from oms_workers.scheduling.liveness import Liveness
 
 logger = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ def record_cadences() -> None:
         return
     try:
         with connection():
-            ledger.record_cadences(task.plan for task in table.tasks())
+            known_cadences.record(task.plan for task in table.tasks())
         _recorded = True
     except UNREACHABLE as error:
         logger.warning("The schedule is not recorded, PostgreSQL does not answer: %s", error)

@@ -14,7 +14,7 @@ import dramatiq
 import settings
 from oms_workers.errors import ArgumentError
 from oms_workers.scheduling.cadence import Cadence, Crontab, Interval, parse_crontab
-from oms_workers.scheduling.ledger import Plan
+from oms_workers.scheduling.known_cadences import Plan
 
 #: However little is to be caught up with, a message's own way to a worker makes no slot stale.
 MIN_CATCH_UP_SECONDS = 60

@@ -14,7 +14,7 @@ from dramatiq.middleware import Middleware
 import settings
 from oms_workers.broker import broker, stopping
 from oms_workers.database import connection, row
-from oms_workers.scheduling import ledger, process, table
+from oms_workers.scheduling import known_cadences, ledger, orphans, process, retention, table
 from oms_workers.scheduling.actor import send
 from oms_workers.scheduling.cadence import Interval
 from oms_workers.scheduling.clock import PeriodicCadence
@@ -56,8 +56,8 @@ def tick_cadence() -> Interval:
 def tick() -> None:
     """Send what is due and has no run, and take care of what dead workers left."""
     with connection():
-        ledger.close_orphans(None, stopping.wait)
-        ledger.touch_cadences(task.plan for task in table.tasks())
+        orphans.close_orphans(None, stopping.wait)
+        known_cadences.touch(task.plan for task in table.tasks())
         due = [(task, ledger.is_due(task.plan)) for task in table.tasks()]
         forget()
         record_tick()
@@ -70,12 +70,12 @@ def tick() -> None:
 def forget() -> None:
     """Delete a batch of what is older than the ledger's retention."""
     now = datetime.now(UTC)
-    ledger.prune(now)
-    ledger.prune_workers(now)
+    retention.prune(now)
+    retention.prune_workers(now)
 
 
 def record_tick() -> None:
-    ledger.record_cadences([ledger.Plan(TICK, tick_cadence(), enabled=True, catch_up=timedelta(0))])
+    known_cadences.record([known_cadences.Plan(TICK, tick_cadence(), enabled=True, catch_up=timedelta(0))])
 
 
 def last_tick() -> tuple[datetime | None, datetime | None]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import schedules  # noqa: F401 - registers the commands
 from oms_workers.database import connection, database, database_now, execute, rows
-from oms_workers.fulfilment.commands import Request, run_command
+from oms_workers.fulfilment.commands.registry import Request, run_command
 from oms_workers.fulfilment.models import UNPLANNED_STATES
 from oms_workers.fulfilment.reconciliation import miscounted, ownerless
 from oms_workers.fulfilment.replanning import replan_packages

@@ -16,7 +16,7 @@ from datetime import timedelta
 import schedules  # noqa: F401 - registers the commands
 from oms_workers.database import connection, database_now, retry_transient, rows, transaction
 from oms_workers.errors import OmsError
-from oms_workers.fulfilment.commands import Request, circumstances_of, commands, run_command
+from oms_workers.fulfilment.commands.registry import Request, circumstances_of, commands, run_command
 from oms_workers.fulfilment.held_orders import release_order
 from oms_workers.fulfilment.models import UNPLANNED_STATES, PackageState
 from oms_workers.fulfilment.overdue import cancel_overdue

@@ -5,8 +5,8 @@ from typing import Any
 
 from oms_workers.database import connection, database_now, rows, transaction
 from oms_workers.fulfilment.loading import load_scenarios
-from oms_workers.fulfilment.plans import Line, Location, OrderToPlan, Plan
-from oms_workers.fulfilment.scenarios import Rule, Scenario
+from oms_workers.fulfilment.planning.plans import Line, Location, OrderToPlan, Plan
+from oms_workers.fulfilment.planning.scenarios import Rule, Scenario
 from oms_workers.reservations.loading import LocationSpec, StockSpec, load_locations, load_stock
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)

@@ -11,7 +11,7 @@ import pytest
 import schedules  # noqa: F401 - registers the commands
 import settings
 from oms_workers.database import database_now, rows
-from oms_workers.fulfilment.commands import Request, run_command
+from oms_workers.fulfilment.commands.registry import Request, run_command
 from oms_workers.fulfilment.reconciliation import miscounted, ownerless
 from oms_workers.fulfilment.waiting import plan_waiting_orders
 from oms_workers.scheduling.run import Run

@@ -5,7 +5,7 @@ import pytest
 import schedules  # noqa: F401 - registers the commands
 from oms_workers.database import database_now, execute, rows
 from oms_workers.fulfilment.reconciliation import fix, miscounted, ownerless
-from tests.fulfilment.test_commands import package  # noqa: F401 - a fixture
+from tests.fulfilment.commands.test_commands import package  # noqa: F401 - a fixture
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ import schedules  # noqa: F401 - registers the commands
 import settings
 from oms_workers.database import connection, database_now, execute, rows, transaction
 from oms_workers.fulfilment import replanning
-from oms_workers.fulfilment.commands import Request, circumstances_of, run_command
+from oms_workers.fulfilment.commands.registry import Request, circumstances_of, run_command
 from oms_workers.fulfilment.merchant import load_files
 from oms_workers.fulfilment.models import UNPLANNED_STATES, PackageState
 from oms_workers.fulfilment.overdue import cancel_overdue

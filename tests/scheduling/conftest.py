@@ -31,9 +31,9 @@ def task(db: None, configure: Callable[..., object]) -> Iterator[Any]:
 def slot(task: Any) -> datetime:
     """The task's newest slot, which is due."""
     from oms_workers.database import database_now, execute
-    from oms_workers.scheduling import ledger
+    from oms_workers.scheduling import known_cadences
 
-    ledger.record_cadences([task.plan])
+    known_cadences.record([task.plan])
     newest: datetime = task.cadence.latest(database_now())
     execute("UPDATE scheduled_tasks SET since = %s", (newest,))
     return newest

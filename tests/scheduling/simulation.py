@@ -19,7 +19,7 @@ import psycopg
 
 import settings
 from oms_workers.database import connection, connection_parameters, execute
-from oms_workers.scheduling import ledger, liveness
+from oms_workers.scheduling import known_cadences, ledger, liveness, orphans
 from oms_workers.scheduling.cadence import Interval
 
 TASKS = ("oms.tests.tasks.first", "oms.tests.tasks.second")
@@ -36,8 +36,10 @@ WORK_SECONDS = (0.0, 0.1, 0.3, 0.6, 2.5)
 CONFIRMATION_SECONDS = 0.4
 
 
-def plan_of(task: str) -> ledger.Plan:
-    return ledger.Plan(task, Interval(int(PERIOD.total_seconds())), enabled=True, catch_up=timedelta(hours=6))
+def plan_of(task: str) -> known_cadences.Plan:
+    return known_cadences.Plan(
+        task, Interval(int(PERIOD.total_seconds())), enabled=True, catch_up=timedelta(hours=6)
+    )
 
 
 def main(kills: int, seed: int) -> None:
@@ -86,7 +88,7 @@ def work(seed: float) -> NoReturn:
                 if attempt is not None:
                     run(attempt, witness, chance)
             if chance.random() < 0.1:
-                ledger.close_orphans(None, time.sleep)
+                orphans.close_orphans(None, time.sleep)
         time.sleep(chance.uniform(0, 0.1))
 
 

@@ -9,7 +9,7 @@ import pytest
 
 import settings
 from oms_workers.database import connection, connection_parameters, database_now, execute, rows
-from oms_workers.scheduling import ledger, liveness
+from oms_workers.scheduling import known_cadences, ledger, liveness, orphans, retention
 from oms_workers.scheduling.cadence import Interval
 from oms_workers.scheduling.decision import BACKOFF, MAX_ATTEMPTS
 
@@ -17,7 +17,7 @@ TASK = "oms.tests.tasks.sweep"
 WEEK = timedelta(weeks=1)
 WEEKLY = Interval(int(WEEK.total_seconds()))
 DEAD = "elsewhere/1/00000000"
-PLAN = ledger.Plan(TASK, WEEKLY, enabled=True, catch_up=8 * WEEK)
+PLAN = known_cadences.Plan(TASK, WEEKLY, enabled=True, catch_up=8 * WEEK)
 
 
 @pytest.fixture(autouse=True)
@@ -37,13 +37,13 @@ def no_wait(seconds: float) -> None:
     """Whoever is dead now will not come back."""
 
 
-def claim(worker: str, plan: ledger.Plan = PLAN, **changes: Any) -> ledger.Attempt | None:
+def claim(worker: str, plan: known_cadences.Plan = PLAN, **changes: Any) -> ledger.Attempt | None:
     return ledger.claim(plan, **{"trigger": "tick", "worker": worker, "wait": no_wait, **changes})
 
 
-def known_for(weeks: int, plan: ledger.Plan = PLAN) -> datetime:
+def known_for(weeks: int, plan: known_cadences.Plan = PLAN) -> datetime:
     """Let the cadence be so many slots old, the newest of which is returned."""
-    ledger.record_cadences([plan])
+    known_cadences.record([plan])
     newest = plan.cadence.latest(database_now())
     execute("UPDATE scheduled_tasks SET since = %s", (newest - (weeks - 1) * WEEK,))
     return newest
@@ -115,7 +115,7 @@ def test_what_lies_behind_a_row_is_accounted_for(worker: str) -> None:
 
 
 def test_slots_too_old_to_be_caught_up_with_are_one_stale_row(worker: str) -> None:
-    plan = ledger.Plan(TASK, WEEKLY, enabled=True, catch_up=timedelta(0))
+    plan = known_cadences.Plan(TASK, WEEKLY, enabled=True, catch_up=timedelta(0))
     newest = known_for(3, plan)
 
     assert claim(worker, plan) is None
@@ -149,11 +149,11 @@ def test_a_slot_is_run_once_whoever_comes_at_the_same_time(worker: str) -> None:
 
 
 def test_a_disabled_task_is_accounted_for_and_replays_nothing_when_enabled(worker: str) -> None:
-    off = ledger.Plan(TASK, WEEKLY, enabled=False, catch_up=8 * WEEK)
+    off = known_cadences.Plan(TASK, WEEKLY, enabled=False, catch_up=8 * WEEK)
     newest = known_for(2, off)
 
     assert claim(worker, off) is None
-    ledger.record_cadences([PLAN])
+    known_cadences.record([PLAN])
     assert claim(worker) is None
 
     assert table() == [(newest, 2, "skipped", "disabled", 0)]
@@ -161,7 +161,7 @@ def test_a_disabled_task_is_accounted_for_and_replays_nothing_when_enabled(worke
 
 def test_a_process_that_still_thinks_it_enabled_runs_nothing_of_a_disabled_task(worker: str) -> None:
     known_for(1)
-    ledger.record_cadences([ledger.Plan(TASK, WEEKLY, enabled=False, catch_up=8 * WEEK)])
+    known_cadences.record([known_cadences.Plan(TASK, WEEKLY, enabled=False, catch_up=8 * WEEK)])
 
     assert claim(worker) is None
     assert [row[3] for row in table()] == ["disabled"]
@@ -215,7 +215,7 @@ def test_a_living_worker_is_left_alone(worker: str) -> None:
     newest = known_for(1)
     a_row(newest, "running", worker=worker)
 
-    assert ledger.close_orphans(None, no_wait) == 0
+    assert orphans.close_orphans(None, no_wait) == 0
     assert claim("another/1/11111111") is None
     assert table() == [(newest, 1, "running", None, 1)]
 
@@ -225,7 +225,7 @@ def test_a_lock_that_comes_back_between_two_looks_is_no_death() -> None:
     returning = liveness.Liveness(connection_parameters(settings.current()))
     a_row(newest, "running", worker=returning.worker)
 
-    closed = ledger.close_orphans(None, lambda _: returning.start())
+    closed = orphans.close_orphans(None, lambda _: returning.start())
 
     returning.stop()
     assert closed == 0
@@ -236,13 +236,13 @@ def test_nobody_is_dead_just_after_postgresql_has_started(monkeypatch: pytest.Mo
     a_row(known_for(1), "running", worker=DEAD)
     monkeypatch.setattr(liveness, "START_GRACE_SECONDS", 10 * 365 * 86400)
 
-    assert ledger.close_orphans(None, no_wait) == 0
+    assert orphans.close_orphans(None, no_wait) == 0
 
 
 def test_orphans_of_tasks_that_are_gone_are_closed_too() -> None:
     a_row(datetime(2026, 1, 1, tzinfo=UTC), "running", worker=DEAD, task="oms.tests.tasks.renamed_since")
 
-    assert ledger.close_orphans(None, no_wait) == 1
+    assert orphans.close_orphans(None, no_wait) == 1
 
 
 def test_an_orphaned_manual_run_is_never_run_again(worker: str) -> None:
@@ -341,9 +341,9 @@ def test_a_run_that_its_living_worker_knows_nothing_of_is_closed(worker: str) ->
     lost = claim(worker)
     assert lost is not None
 
-    assert ledger.close_abandoned(TASK, worker, [lost.id]) == 0
-    assert ledger.close_abandoned(TASK, "another/1/11111111", []) == 0
-    assert ledger.close_abandoned(TASK, worker, []) == 1
+    assert orphans.close_abandoned(TASK, worker, [lost.id]) == 0
+    assert orphans.close_abandoned(TASK, "another/1/11111111", []) == 0
+    assert orphans.close_abandoned(TASK, worker, []) == 1
 
     assert ledger.is_due(PLAN) == newest
     assert claim(worker) is not None
@@ -353,14 +353,14 @@ def test_a_confirmation_that_is_cut_short_declares_nobody_dead(monkeypatch: pyte
     a_row(known_for(1), "running", worker=DEAD)
     monkeypatch.setattr(liveness, "CONFIRMATION_SECONDS", 10)
 
-    assert ledger.close_orphans(None, no_wait) == 0
+    assert orphans.close_orphans(None, no_wait) == 0
 
 
 def test_a_release_that_may_be_refused_switches_nothing(worker: str) -> None:
     known_for(1)
-    off = ledger.Plan(TASK, WEEKLY, enabled=False, catch_up=WEEK)
+    off = known_cadences.Plan(TASK, WEEKLY, enabled=False, catch_up=WEEK)
 
-    ledger.announce_cadences([off])
+    known_cadences.announce([off])
 
     assert claim(worker) is not None
 
@@ -393,10 +393,10 @@ def test_a_clock_that_is_a_moment_ahead_of_postgresql_is_believed(
 ) -> None:
     now = database_now()
     period = 100_000
-    plan = ledger.Plan(
+    plan = known_cadences.Plan(
         TASK, Interval(period, offset=(int(now.timestamp()) + seconds) % period), enabled=True, catch_up=WEEK
     )
-    ledger.record_cadences([plan])
+    known_cadences.record([plan])
 
     attempt = claim(worker, plan, message_slot=plan.cadence.next(now))
 
@@ -409,14 +409,14 @@ def since(cadence: Interval) -> datetime:
 
 
 def test_old_and_new_cadence_live_side_by_side_in_a_deploy() -> None:
-    daily = ledger.Plan(TASK, Interval(86400), enabled=True, catch_up=WEEK)
-    ledger.record_cadences([PLAN])
-    ledger.record_cadences([daily])
+    daily = known_cadences.Plan(TASK, Interval(86400), enabled=True, catch_up=WEEK)
+    known_cadences.record([PLAN])
+    known_cadences.record([daily])
     before = since(WEEKLY), since(Interval(86400))
 
     for _ in range(3):
-        ledger.record_cadences([PLAN])
-        ledger.record_cadences([daily])
+        known_cadences.record([PLAN])
+        known_cadences.record([daily])
 
     assert (since(WEEKLY), since(Interval(86400))) == before
 
@@ -425,9 +425,9 @@ def test_a_cadence_that_was_replaced_starts_anew_when_it_comes_back() -> None:
     known_for(5)
     before = since(WEEKLY)
     execute("UPDATE scheduled_tasks SET last_seen = now() - interval '11 minutes'")
-    ledger.record_cadences([ledger.Plan(TASK, Interval(86400), enabled=True, catch_up=WEEK)])
+    known_cadences.record([known_cadences.Plan(TASK, Interval(86400), enabled=True, catch_up=WEEK)])
 
-    ledger.record_cadences([PLAN])
+    known_cadences.record([PLAN])
 
     assert since(WEEKLY) > before
 
@@ -436,7 +436,7 @@ def test_an_outage_of_everything_replaces_no_cadence(worker: str) -> None:
     newest = known_for(5)
     execute("UPDATE scheduled_tasks SET last_seen = now() - interval '5 hours'")
 
-    ledger.record_cadences([PLAN])
+    known_cadences.record([PLAN])
     attempt = claim(worker)
 
     assert attempt is not None
@@ -445,7 +445,7 @@ def test_an_outage_of_everything_replaces_no_cadence(worker: str) -> None:
 
 def test_pruning_keeps_thirty_days_and_each_task_s_newest() -> None:
     now = datetime(2026, 11, 23, 12, tzinfo=UTC)
-    boundary = now - ledger.RETENTION
+    boundary = now - retention.RETENTION
     hour = timedelta(hours=1)
     a_row(boundary - hour, "succeeded")
     to_be_kept = [
@@ -455,5 +455,5 @@ def test_pruning_keeps_thirty_days_and_each_task_s_newest() -> None:
         a_row(boundary - hour, "running", worker=DEAD, task="a run that nobody has closed"),
     ]
 
-    assert ledger.prune(now) == 1
+    assert retention.prune(now) == 1
     assert [row.id for row in rows("SELECT id FROM scheduled_runs ORDER BY id")] == to_be_kept

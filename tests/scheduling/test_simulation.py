@@ -9,7 +9,7 @@ import pytest
 
 import settings
 from oms_workers.database import execute, rows
-from oms_workers.scheduling import ledger, liveness
+from oms_workers.scheduling import liveness, orphans
 from tests.scheduling.simulation import PERIOD, TASKS, plan_of
 
 PROJECT = Path(settings.__file__).parent
@@ -40,7 +40,7 @@ def test_a_hundred_kills_leave_every_slot_in_one_row_and_no_task_with_two_runs(
             check=True,
             timeout=120,
         )
-        ledger.close_orphans(None, lambda _: None)
+        orphans.close_orphans(None, lambda _: None)
 
         assert rows("SELECT task, slot FROM evidence WHERE event = 'two live runs'") == []
         assert rows("SELECT task, slot FROM scheduled_runs WHERE state = 'running'") == []

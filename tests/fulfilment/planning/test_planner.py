@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from oms_workers.fulfilment import planner
-from oms_workers.fulfilment.planner import plan_orders
-from oms_workers.fulfilment.plans import Available, Line, Location, OrderToPlan, Plan
-from oms_workers.fulfilment.ranking import kilometres
-from oms_workers.fulfilment.scenarios import Scenario
+from oms_workers.fulfilment.planning import planner
+from oms_workers.fulfilment.planning.planner import plan_orders
+from oms_workers.fulfilment.planning.plans import Available, Line, Location, OrderToPlan, Plan
+from oms_workers.fulfilment.planning.ranking import kilometres
+from oms_workers.fulfilment.planning.scenarios import Scenario
 from tests.fulfilment.samples import a_location, a_scenario, an_order, left, placed, verdicts
 
 GEBZE = a_location(1, "GEBZE", type="warehouse", priority=1)

@@ -6,9 +6,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oms_workers.fulfilment.planner import plan_orders
-from oms_workers.fulfilment.plans import Available, Location, OrderToPlan, Plan
-from oms_workers.fulfilment.scenarios import CRITERIA, Mode, Scenario
+from oms_workers.fulfilment.planning.planner import plan_orders
+from oms_workers.fulfilment.planning.plans import Available, Location, OrderToPlan, Plan
+from oms_workers.fulfilment.planning.scenarios import CRITERIA, Mode, Scenario
 from tests.fulfilment.samples import a_location, a_scenario, an_order
 
 SKUS = ("CHAIR", "LAMP", "STOOL")

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from itertools import combinations
 
-from oms_workers.fulfilment.plans import Line, Offer, Parts, split, wanted
+from oms_workers.fulfilment.planning.plans import Line, Offer, Parts, split, wanted
 
 #: How many sets of locations `fewest_splits` looks at before it goes on as `greedy`.
 MAX_COMBINATIONS = 10_000

@@ -1,8 +1,8 @@
 """What a location's people do with a package that they can send, and what operators do to stop it."""
 
 from oms_workers.database import execute
-from oms_workers.fulfilment.commands import Circumstances, Package, Request, command
-from oms_workers.fulfilment.holdings import give_back, held_by
+from oms_workers.fulfilment.commands.holdings import give_back, held_by
+from oms_workers.fulfilment.commands.registry import Circumstances, Package, Request, command
 from oms_workers.fulfilment.models import PackageState
 from oms_workers.fulfilment.states import Change, TransitionError, change_packages
 from oms_workers.reservations.release import consume

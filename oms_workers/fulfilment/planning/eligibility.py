@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from oms_workers.fulfilment.plans import Location
-from oms_workers.fulfilment.scenarios import Filters
+from oms_workers.fulfilment.planning.plans import Location
+from oms_workers.fulfilment.planning.scenarios import Filters
 
 _SAME = ("country", "state", "district")
 

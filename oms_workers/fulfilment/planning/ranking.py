@@ -7,7 +7,7 @@ it says nothing for that location, which stands behind those for which it speaks
 from collections.abc import Callable, Mapping, Sequence
 from math import asin, cos, radians, sin, sqrt
 
-from oms_workers.fulfilment.plans import Offer
+from oms_workers.fulfilment.planning.plans import Offer
 
 EARTH_RADIUS_KM = 6371.0
 

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from oms_workers.audit_events.record import Event, record
 from oms_workers.database import execute, row
 from oms_workers.errors import OmsError
-from oms_workers.fulfilment.commands import Circumstances, Item, Package, Request, command
-from oms_workers.fulfilment.holdings import give_back
+from oms_workers.fulfilment.commands.holdings import give_back
+from oms_workers.fulfilment.commands.registry import Circumstances, Item, Package, Request, command
 from oms_workers.fulfilment.models import PackageState
 from oms_workers.fulfilment.package_rows import next_ids
 from oms_workers.fulfilment.states import Change, change_packages

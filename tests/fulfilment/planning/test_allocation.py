@@ -6,9 +6,9 @@ from itertools import chain, combinations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oms_workers.fulfilment import allocation
-from oms_workers.fulfilment.allocation import MAX_COMBINATIONS, fewest_splits
-from oms_workers.fulfilment.plans import Line, Offer, wanted
+from oms_workers.fulfilment.planning import allocation
+from oms_workers.fulfilment.planning.allocation import MAX_COMBINATIONS, fewest_splits
+from oms_workers.fulfilment.planning.plans import Line, Offer, wanted
 from tests.fulfilment.samples import a_location
 
 SKUS = ("CHAIR", "LAMP", "STOOL")

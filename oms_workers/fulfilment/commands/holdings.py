@@ -1,7 +1,7 @@
 """What a package holds of the stock: its own reservations and those of the transfers that it waits for."""
 
 from oms_workers.database import rows
-from oms_workers.fulfilment.commands import Circumstances, Package
+from oms_workers.fulfilment.commands.registry import Circumstances, Package
 from oms_workers.fulfilment.models import TransferState
 from oms_workers.fulfilment.states import Change, change_transfers
 from oms_workers.reservations.release import of_package_items, of_transfer_items, release

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping
 
 from oms_workers.database import execute, row, rows
-from oms_workers.fulfilment.commands import (
+from oms_workers.fulfilment.commands.registry import (
     Circumstances,
     Item,
     Package,

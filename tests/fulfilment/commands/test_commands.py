@@ -9,7 +9,7 @@ import pytest
 
 import schedules  # noqa: F401 - registers the commands
 from oms_workers.database import connection, database_now, execute, rows
-from oms_workers.fulfilment.commands import (
+from oms_workers.fulfilment.commands.registry import (
     Request,
     UnknownCommandError,
     UnknownPackageError,
@@ -17,10 +17,10 @@ from oms_workers.fulfilment.commands import (
     commands,
     run_command,
 )
+from oms_workers.fulfilment.commands.rejections import NotInPackageError
 from oms_workers.fulfilment.held_orders import NotHeldError, release_order
 from oms_workers.fulfilment.models import PackageState, TransferState
 from oms_workers.fulfilment.reconciliation import miscounted, ownerless
-from oms_workers.fulfilment.rejections import NotInPackageError
 from oms_workers.fulfilment.states import PACKAGE_TRANSITIONS, TRANSFER_TRANSITIONS
 from oms_workers.fulfilment.waiting import plan_waiting_orders
 from oms_workers.reservations.discrepancies import Meaning

@@ -11,9 +11,9 @@ The first check that a location fails is the reason in the trace, and what a ran
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from oms_workers.fulfilment.allocation import fewest_splits, greedy, single
-from oms_workers.fulfilment.eligibility import Sieve, Sieved
-from oms_workers.fulfilment.plans import (
+from oms_workers.fulfilment.planning.allocation import fewest_splits, greedy, single
+from oms_workers.fulfilment.planning.eligibility import Sieve, Sieved
+from oms_workers.fulfilment.planning.plans import (
     Available,
     Line,
     Location,
@@ -26,8 +26,8 @@ from oms_workers.fulfilment.plans import (
     split,
     value_of,
 )
-from oms_workers.fulfilment.ranking import rank
-from oms_workers.fulfilment.scenarios import Filters, Mode, Outcome, Rule, Scenario
+from oms_workers.fulfilment.planning.ranking import rank
+from oms_workers.fulfilment.planning.scenarios import Filters, Mode, Outcome, Rule, Scenario
 
 #: The verdicts on locations that passed a rule's filters.
 CHOSEN = "chosen"

@@ -1,0 +1,86 @@
+"""The cadences that this deployment knows, each with the moment from which it counts.
+
+Slots before `since` do not exist: a cadence that is new, enabled again or back after it was replaced starts
+now, and old and new processes of a deploy do not disturb each other.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from oms_workers.database import execute
+from oms_workers.scheduling.cadence import Cadence
+
+#: A cadence that nobody has run for so long, while another one was, has been replaced; when it comes back
+#: it starts anew. Old and new processes of a deploy live side by side for less.
+REPLACED_AFTER = timedelta(minutes=10)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A task as this process is configured to run it."""
+
+    task: str
+    cadence: Cadence
+    enabled: bool
+    catch_up: timedelta
+
+
+def announce(plans: Iterable[Plan]) -> None:
+    """Make new cadences start now, and leave those that are known to the processes that run them.
+
+    A release that migrates may yet be refused; what it would enable or disable must not happen then.
+    """
+    for plan in plans:
+        execute(
+            """
+            INSERT INTO scheduled_tasks (task, cadence, enabled, since, last_seen)
+            VALUES (%s, %s, %s, clock_timestamp(), clock_timestamp())
+            ON CONFLICT DO NOTHING
+            """,
+            (plan.task, str(plan.cadence), plan.enabled),
+        )
+
+
+def record(plans: Iterable[Plan]) -> None:
+    """Say which cadences this process runs. A cadence that is new, enabled again or back starts now."""
+    for plan in plans:
+        execute(
+            """
+            INSERT INTO scheduled_tasks AS known (task, cadence, enabled, since, last_seen)
+            VALUES (%(task)s, %(cadence)s, %(enabled)s, clock_timestamp(), clock_timestamp())
+            ON CONFLICT (task, cadence) DO UPDATE SET
+                enabled = excluded.enabled,
+                last_seen = excluded.last_seen,
+                since = CASE
+                    WHEN excluded.enabled AND NOT known.enabled THEN excluded.since
+                    WHEN known.last_seen < excluded.last_seen - %(replaced_after)s::interval AND EXISTS (
+                        SELECT FROM scheduled_tasks AS other
+                        WHERE other.task = known.task
+                          AND other.cadence <> known.cadence
+                          AND other.last_seen > known.last_seen
+                    ) THEN excluded.since
+                    ELSE known.since
+                END
+            """,
+            {
+                "task": plan.task,
+                "cadence": str(plan.cadence),
+                "enabled": plan.enabled,
+                "replaced_after": REPLACED_AFTER,
+            },
+        )
+
+
+def touch(plans: Iterable[Plan]) -> None:
+    """Say that these cadences are still run, without changing anything else of them."""
+    pairs = [(plan.task, str(plan.cadence)) for plan in plans]
+    execute(
+        """
+        UPDATE scheduled_tasks
+        SET last_seen = clock_timestamp()
+        FROM unnest(%s::text[], %s::text[]) AS seen (task, cadence)
+        WHERE scheduled_tasks.task = seen.task AND scheduled_tasks.cadence = seen.cadence
+        """,
+        ([task for task, _ in pairs], [cadence for _, cadence in pairs]),
+    )

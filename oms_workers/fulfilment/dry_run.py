@@ -5,8 +5,8 @@ from typing import Any
 from oms_workers.database import database_now, rows
 from oms_workers.fulfilment.models import UNPLANNED_STATES
 from oms_workers.fulfilment.planning.plans import Line, OrderToPlan, Plan
-from oms_workers.fulfilment.replanning import exclusions_of, lines_of
 from oms_workers.fulfilment.snapshot import take_snapshot
+from oms_workers.fulfilment.unplanned import exclusions_of, lines_of
 from oms_workers.fulfilment.waiting import open_lines
 
 

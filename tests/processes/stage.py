@@ -2,6 +2,7 @@
 
 import os
 import signal
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -122,11 +123,22 @@ class Stage:
 
 
 @contextmanager
-def stage(directory: Path, **variables: Any) -> Iterator[Stage]:
+def directory() -> Iterator[Path]:
+    """A directory whose path leaves room for the name of a Unix socket, and whose parents stay as they are.
+
+    pytest closes its own to everybody else whenever it starts, and PostgreSQL may run as somebody else.
+    """
+    with tempfile.TemporaryDirectory(prefix="oms-", ignore_cleanup_errors=True) as path:
+        yield Path(path)
+
+
+@contextmanager
+def stage(**variables: Any) -> Iterator[Stage]:
     """The servers, running and migrated; whatever was started on them is ended afterwards."""
-    on = Stage(directory, **variables)
-    try:
-        on.release()
-        yield on
-    finally:
-        on.end()
+    with directory() as path:
+        on = Stage(path, **variables)
+        try:
+            on.release()
+            yield on
+        finally:
+            on.end()

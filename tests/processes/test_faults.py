@@ -4,7 +4,6 @@ import signal
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 import redis
@@ -13,14 +12,9 @@ from tests.processes.stage import Stage, stage
 
 
 @pytest.fixture
-def on(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    with stage(short(tmp_path_factory)) as running:
+def on() -> Iterator[Stage]:
+    with stage() as running:
         yield running
-
-
-def short(factory: pytest.TempPathFactory) -> Path:
-    """A directory whose path leaves room for the name of a Unix socket."""
-    return factory.mktemp("s")
 
 
 def test_two_clocks_run_each_slot_once(on: Stage) -> None:
@@ -117,15 +111,13 @@ def test_a_worker_killed_in_the_middle_of_a_run_is_replaced_within_90_s(on: Stag
 
 
 @pytest.mark.parametrize("times", [1, 5])
-def test_sigterm_drains_within_30_s_and_hands_the_run_over(
-    tmp_path_factory: pytest.TempPathFactory, times: int
-) -> None:
+def test_sigterm_drains_within_30_s_and_hands_the_run_over(times: int) -> None:
     hour_long = {
         "SLOW_SECONDS": "3600",
         "ARCHIVE_OLD_AUDIT_EVENTS_SCHEDULE": "604800",
         "CATCH_UP_SECONDS": "604800",
     }
-    with stage(short(tmp_path_factory), **hour_long) as on:
+    with stage(**hour_long) as on:
         on.start("worker", "worker2", "clock")
         on.until(lambda: on.query("SELECT 1 FROM scheduled_tasks WHERE task LIKE '%slow'"), 20)
         # The cadence is made older than its last slot, so that the tick finds one to send.

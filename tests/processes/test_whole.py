@@ -1,18 +1,18 @@
 """The whole of it: the Procfile's own processes, orders over HTTP, packages in the end."""
 
 import os
+import re
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import psutil
 import pytest
 import redis
 
 from oms_workers.sandbox.omnitron import TOKEN
-from tests.processes.stage import PROJECT, Stage, stage
+from tests.processes.stage import PROJECT, Stage, directory, stage
 
 #: DESIGN's limits for one clock and one worker together, so that two generations fit a 20-connection plan.
 MAX_CONNECTIONS = 9
@@ -20,7 +20,7 @@ MAX_MEGABYTES = 256
 
 
 @pytest.fixture
-def on(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+def on() -> Iterator[Stage]:
     port = free_port()
     variables = {
         "OMNITRON_ORDERS": "true",
@@ -29,7 +29,7 @@ def on(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         "OMNITRON_URL": f"http://127.0.0.1:{port}",
         "OMNITRON_TOKEN": TOKEN,
     }
-    with stage(tmp_path_factory.mktemp("s"), table="schedules", **variables) as running:
+    with stage(table="schedules", **variables) as running:
         load(running)
         sandbox = f"python -m oms_workers.sandbox.omnitron --port {port} --orders-per-second 20"
         running.processes.start({"sandbox": sandbox})
@@ -97,21 +97,25 @@ def megabytes(on: Stage) -> float:
     return sum(psutil.Process(pid).memory_full_info().pss for pid in pids) / 1024 / 1024
 
 
-def test_make_run_is_oms_up_and_ends_by_itself(tmp_path: Path) -> None:
+def test_make_run_is_oms_up_and_ends_by_itself() -> None:
     """`oms up` in a directory of its own: it starts from nothing, moves orders, and leaves nothing behind."""
     environment = {name: value for name, value in os.environ.items() if not name.endswith("_URL")}
-    ended = subprocess.run(
-        [sys.executable, "-m", "oms_workers", "up", "--seconds", "20"],
-        cwd=tmp_path,
-        env={**environment, "PYTHONPATH": str(PROJECT)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    with directory() as place:
+        ended = subprocess.run(
+            [sys.executable, "-m", "oms_workers", "up", "--seconds", "20"],
+            cwd=place,
+            env={**environment, "PYTHONPATH": str(PROJECT)},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
 
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert "planned into" in ended.stdout
-    assert not (tmp_path / ".oms" / "servers.json").exists()
-    assert [
-        process for process in psutil.process_iter(["cmdline"]) if str(tmp_path) in str(process.info)
-    ] == []
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+        summary = ended.stdout.splitlines()[-1]
+        moved = re.search(r"(\d+) orders pulled, .*, (\d+) planned into .*, of which (\d+) packed", summary)
+        assert moved is not None, summary
+        assert all(int(count) > 0 for count in moved.groups()), summary
+        assert not (place / ".oms" / "servers.json").exists()
+        assert [
+            process for process in psutil.process_iter(["cmdline"]) if str(place) in str(process.info)
+        ] == []

@@ -5,13 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 #: Units that may be taken, by sku and location's id.
 Available = dict[str, dict[int, int]]
-
-_NOWHERE: Mapping[str, frozenset[int]] = MappingProxyType({})
 
 
 class Line(NamedTuple):
@@ -37,7 +34,7 @@ class OrderToPlan:
     lines: tuple[Line, ...]
     attempt: int = 1
     packages_before: int = 0
-    excluded: Mapping[str, frozenset[int]] = _NOWHERE
+    excluded: Mapping[str, frozenset[int]] = field(default_factory=dict)
     replaces: int | None = None
     replaced_state: int | None = None
     replan_attempts: int = 0

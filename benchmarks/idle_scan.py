@@ -2,8 +2,9 @@
 
     python -m benchmarks.idle_scan [--few 10000] [--many 1000000]
 
-Times task 2's work, its look for helpers and the backlog of `oms status` with nothing waiting, first with few
-settled orders in the database and then with many. The floor beside them is `SELECT 1` in the same run.
+Times tasks 2, 3, 5 and 6, the look for helpers and the backlog of `oms status` with nothing waiting, first
+with few settled orders, their packages and reservations in the database, and then with many. The floor beside
+them is `SELECT 1` in the same run.
 """
 
 import argparse
@@ -16,12 +17,37 @@ from benchmarks import world
 
 TIMES = 300
 
-STORE_SETTLED = """
-    INSERT INTO orders (omnitron_id, number, status, state, next_plan_at, channel, placed_at, received_at,
+#: Each order with a plan, a delivered package, an item of it and its released reservation.
+STORE_SETTLED = (
+    """
+    INSERT INTO orders (id, omnitron_id, number, status, state, next_plan_at, channel, placed_at, received_at,
                         facts, payload)
-    SELECT n, n, '550', 'settled', now(), 'web', now() - n * interval '1 s', now(), '{}', '{}'
-    FROM generate_series(%s::bigint, %s) AS n
-"""
+    SELECT n, n, n, '550', 'settled', now(), 'web', now() - n * interval '1 s', now(), '{}', '{}'
+    FROM generate_series(%(first)s::bigint, %(last)s) AS n
+    """,
+    """
+    INSERT INTO order_items (id, order_id, omnitron_id, sku, quantity, status)
+    SELECT id, id, id, 'RED-LAMP', 1, '550' FROM orders WHERE id BETWEEN %(first)s AND %(last)s
+    """,
+    """
+    INSERT INTO order_execution_plans (id, order_id, state, attempt, context, created_at)
+    SELECT id, id, 'completed', 1, '{}', now() - interval '1 year'
+    FROM orders WHERE id BETWEEN %(first)s AND %(last)s
+    """,
+    """
+    INSERT INTO packages (id, number, order_id, plan_id, location_id, state, created_at)
+    SELECT id, 'P' || id, id, id, 1, 900, now() FROM orders WHERE id BETWEEN %(first)s AND %(last)s
+    """,
+    """
+    INSERT INTO package_items (id, package_id, order_item_id, sku, quantity, state)
+    SELECT id, id, id, 'RED-LAMP', 1, 900 FROM orders WHERE id BETWEEN %(first)s AND %(last)s
+    """,
+    """
+    INSERT INTO reservations (sku, location_id, quantity, kind, package_item_id, created_at, released_at)
+    SELECT 'RED-LAMP', 1, 1, 'package', id, now(), now()
+    FROM orders WHERE id BETWEEN %(first)s AND %(last)s
+    """,
+)
 
 CHUNK = 100_000
 
@@ -45,19 +71,32 @@ def main() -> None:
 def measure_with(before: int, orders: int) -> dict[str, float]:
     from oms_workers.cli.backlog import backlog
     from oms_workers.database import connection, database_now, execute
+    from oms_workers.fulfilment.models import UNPLANNED_STATES
+    from oms_workers.fulfilment.replanning import replan_packages
+    from oms_workers.fulfilment.transfer_replanning import replan_transfers
     from oms_workers.fulfilment.waiting import more_than_a_batch, plan_waiting_orders
+    from oms_workers.reservations.discrepancies import clear
     from oms_workers.scheduling.run import Run
 
     with connection():
         for first in range(before + 1, orders + 1, CHUNK):
-            execute(STORE_SETTLED, (first, min(first + CHUNK - 1, orders)))
-        execute("VACUUM (ANALYZE) orders")
+            keys = {"first": first, "last": min(first + CHUNK - 1, orders)}
+            for statement in STORE_SETTLED:
+                execute(statement, keys)
+        execute("VACUUM (ANALYZE)")
         execute("CHECKPOINT")
         run = Run(database_now(), budget=timedelta(hours=1))
         return {
             "SELECT 1": milliseconds(lambda: execute("SELECT 1")),
             "task 2 with nothing to plan": milliseconds(lambda: plan_waiting_orders(run)),
             "the look whether helpers are needed": milliseconds(more_than_a_batch),
+            "task 3 with nothing to replan": milliseconds(
+                lambda: replan_packages(run, UNPLANNED_STATES, actor="benchmark", max_attempts=0)
+            ),
+            "task 5 with nothing to replan": milliseconds(lambda: replan_transfers(run)),
+            "task 6 with nothing to clear": milliseconds(
+                lambda: clear(run, minimum_age=timedelta(0), reason="benchmark")
+            ),
             "the backlog of oms status": milliseconds(backlog),
         }
 

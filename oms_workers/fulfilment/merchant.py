@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from oms_workers.database import connection, database_now, transaction
+from oms_workers.database import connection, database_now, retry_transient, transaction
 from oms_workers.fulfilment.commands.registry import circumstances_of
 from oms_workers.fulfilment.loading import load_scenarios
 from oms_workers.fulfilment.planning.scenarios import Scenario
@@ -32,17 +32,22 @@ def load_files(files: Sequence[Path]) -> dict[str, int]:
     Raises `LoadError`, which names the file, the place in it and what is wrong.
     """
     merchants = [_read(file) for file in files]
-    with connection(), transaction():
+    with connection():
+        counts = retry_transient(lambda: _write(merchants))
+        # In transactions of their own: orders and packages are locked before stock, never after it. Task 3
+        # does the same, should this process end here.
+        circumstances = circumstances_of("oms load", database_now())
+        return {**counts, "packages short of stock": relieve_shortfalls(circumstances)}
+
+
+def _write(merchants: Sequence[Merchant]) -> dict[str, int]:
+    with transaction():
         at = database_now()
-        counts = {
+        return {
             "locations": load_locations([spec for merchant in merchants for spec in merchant.locations]),
             "stock levels": load_stock([spec for merchant in merchants for spec in merchant.stock], at=at),
             "scenarios": load_scenarios([spec for merchant in merchants for spec in merchant.scenarios]),
         }
-    # In transactions of their own: orders and packages are locked before stock, never after it. Task 3 does
-    # the same, should this process end here.
-    counts["packages short of stock"] = relieve_shortfalls(circumstances_of("oms load", at))
-    return counts
 
 
 def _read(file: Path) -> Merchant:

@@ -1,8 +1,9 @@
 """Shortfalls: a snapshot has left less on hand than packages were promised."""
 
-from oms_workers.database import connection, retry_transient, rows, transaction
+from oms_workers.database import connection, rows, transaction
 from oms_workers.fulfilment.commands.holdings import give_back
 from oms_workers.fulfilment.commands.registry import Circumstances, lock_package_by_id
+from oms_workers.fulfilment.isolation import one_by_one
 from oms_workers.fulfilment.models import PackageState
 from oms_workers.fulfilment.states import Change, change_packages
 
@@ -16,7 +17,10 @@ def relieve_shortfalls(circumstances: Circumstances) -> int:
     given_way = 0
     with connection():
         for package_id in _short_packages():
-            given_way += retry_transient(lambda: _give_way(package_id, circumstances))  # noqa: B023
+            given_way += one_by_one(
+                lambda: _give_way(package_id, circumstances),  # noqa: B023
+                f"Package {package_id} is short of stock and cannot give way",
+            )
     return given_way
 
 

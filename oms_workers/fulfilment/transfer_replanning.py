@@ -3,9 +3,10 @@
 from datetime import datetime
 
 from oms_workers.audit_events.record import Event, record
-from oms_workers.database import connection, database_now, execute, retry_transient, row, rows, transaction
+from oms_workers.database import connection, database_now, execute, row, rows, transaction
 from oms_workers.fulfilment.commands.registry import Transfer, lock_package_by_id
 from oms_workers.fulfilment.commands.transfers import demand_of, items_of, waits_for_transfer
+from oms_workers.fulfilment.isolation import one_by_one
 from oms_workers.fulfilment.models import TransferState
 from oms_workers.fulfilment.package_rows import next_ids
 from oms_workers.fulfilment.states import Change, change_transfers
@@ -58,7 +59,10 @@ def replan_transfers(run: Run) -> dict[str, int]:
     while batch := _out_of_stock_after(last):
         for transfer_id, package_id in batch:
             counts["looked_at"] += 1
-            counts["replaced"] += _find_another_source(transfer_id, package_id)
+            counts["replaced"] += one_by_one(
+                lambda: _find_another_source(transfer_id, package_id),  # noqa: B023
+                f"Transfer {transfer_id} cannot be given another source",
+            )
         last = batch[-1][0]
         if run.should_stop():
             break
@@ -68,7 +72,7 @@ def replan_transfers(run: Run) -> dict[str, int]:
 def _find_another_source(transfer_id: int, package_id: int) -> bool:
     with connection():
         for _ in range(MAX_LOSSES):
-            replaced = retry_transient(lambda: _replan(transfer_id, package_id))
+            replaced = _replan(transfer_id, package_id)
             if replaced is not None:
                 return replaced
     return False

@@ -276,6 +276,22 @@ def test_leftovers_past_their_time_are_cancelled() -> None:
     assert (miscounted(), ownerless()) == ([], [])
 
 
+def test_one_package_that_cannot_be_cancelled_stops_no_other() -> None:
+    rule = {"outcome": "auto_cancel", "cancel_after_days": 0}
+    load_merchant(PLACES, {}, a_scenario(rule))
+    store_orders(*(an_order(key, skus=("LAMP",)) for key in (1, 2, 3)))
+    plan_all()
+    # Its cancellation cannot be written.
+    execute("CREATE RULE no_cancel AS ON UPDATE TO packages WHERE old.id = 2 DO INSTEAD NOTHING")
+    try:
+        cancelled = cancel_overdue(a_run(), circumstances_of("task", database_now()))
+    finally:
+        execute("DROP RULE no_cancel ON packages")
+
+    assert cancelled == 2
+    assert [state for _, _, state in packages()] == [1000, 920, 1000]
+
+
 # Shortfalls
 
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from oms_workers.database import rows
-from oms_workers.fulfilment.models import UNPLANNED_STATES, PackageState
+from oms_workers.fulfilment.models import UNPLANNED_STATES, PackageState, TransferState
 from oms_workers.scheduling import table
 
 
@@ -63,6 +63,14 @@ WAITING = (
             else ("FULFIL_REPLANNING_ORDERS",),
         )
         for state in UNPLANNED_STATES
+    ),
+    *(
+        Waiting(
+            f"transfers {state.name.lower()}",
+            f"SELECT count(*), min(changed_at) FROM transfer_orders WHERE state = {state.value}",
+            locations=True,
+        )
+        for state in (TransferState.WAITING, TransferState.READY_FOR_SHIPMENT, TransferState.IN_TRANSIT)
     ),
     Waiting(
         "transfers out_of_stock",

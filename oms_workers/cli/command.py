@@ -22,6 +22,10 @@ def command(
         str, typer.Option(metavar="MEANING", help="What a rejection says of it: nothing, quantity or all.")
     ] = "",
     reason: Annotated[str, typer.Option(help="Kept in the audit log.")] = "",
+    version: Annotated[
+        int | None,
+        typer.Option(help="Only if the package still has this version, as `oms explain` shows it."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Run a command on a package or a transfer, as an operator would; without arguments, list the commands.
@@ -39,7 +43,10 @@ def command(
     if not name:
         raise typer.BadParameter(f"What is to be done with {package}? `oms command` lists the commands.")
     request = Request(
-        missing=dict(_units(text) for text in missing or ()), meaning=_meaning(stock), reason=reason or None
+        missing=dict(_units(text) for text in missing or ()),
+        meaning=_meaning(stock),
+        reason=reason or None,
+        version=version,
     )
     with answering("PostgreSQL"):
         state = run_command(package, name, request, actor=f"operator {getpass.getuser()}")

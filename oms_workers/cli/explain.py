@@ -58,8 +58,6 @@ def _print_dry_run(plan: dict[str, Any]) -> None:
         for transfer in package["transfers"]:
             items = _items(transfer["items"])
             console().print(f"  with a transfer from {transfer['source']}: {items}", markup=False)
-    if plan["hold_reason"]:
-        console().print(f"would be held: {plan['hold_reason']}", markup=False)
 
 
 def _print(order: dict[str, Any]) -> None:
@@ -76,10 +74,11 @@ def _print(order: dict[str, Any]) -> None:
     for plan in order["plans"]:
         _print_plan(plan)
     print_table(
-        ("package", "location", "state", "attempts to replan", "items"),
+        ("package", "version", "location", "state", "attempts to replan", "items"),
         [
             (
                 package["number"],
+                package["version"],
                 package["location"],
                 package["state"],
                 package["replan_attempts"] or "",
@@ -129,6 +128,8 @@ def _print_context(context: dict[str, Any]) -> None:
             console().print(f"brought from {transfer['from']}: {_stock(transfer['lines'])}", markup=False)
         if "dropped" in rule:
             console().print(f"dropped: {rule['dropped']}", markup=False)
+    if "hold_reason" in context:
+        console().print(f"to be held: {context['hold_reason']}", markup=False)
     for line in context["unplaced"]:
         console().print(f"unplaced: {line['quantity']} of {line['sku']}", markup=False)
 

@@ -41,7 +41,8 @@ def _explain(order: Any) -> dict[str, Any]:
             {**package, "state": PackageState(package["state"]).name.lower(), "items": _items(package["id"])}
             for package in _dicts(
                 """
-                SELECT packages.id, number, locations.code AS location, packages.state, replan_attempts
+                SELECT packages.id, number, locations.code AS location, packages.state, version,
+                       replan_attempts
                 FROM packages
                 JOIN locations ON locations.id = packages.location_id
                 WHERE order_id = %s

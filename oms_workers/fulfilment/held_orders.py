@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from oms_workers.audit_events.record import Event, record
-from oms_workers.database import connection, database_now, row, transaction
+from oms_workers.database import connection, database_now, rows, transaction
 from oms_workers.errors import OmsError
 
 
@@ -12,13 +12,13 @@ class NotHeldError(OmsError):
 
 
 def release_order(number: str, *, actor: str) -> None:
-    """Let a held order be planned again by task 2, with the scenarios and the stock of then.
+    """Let what is held under this number be planned again, with the scenarios and the stock of then.
 
     Raises `NotHeldError` for an order that is not held, or not there.
     """
     with connection(), transaction():
         at: datetime = database_now()
-        released = row(
+        released = rows(
             """
             UPDATE orders
             SET state = 'waiting', next_plan_at = %(at)s, plan_version = plan_version + 1
@@ -27,6 +27,6 @@ def release_order(number: str, *, actor: str) -> None:
             """,
             {"number": number, "at": at},
         )
-        if released is None:
+        if not released:
             raise NotHeldError(f"No order {number!r} is held; `oms explain {number}` says what it is.")
-        record([Event("order", released.id, "released", {})], actor=actor, at=at)
+        record([Event("order", order.id, "released", {}) for order in released], actor=actor, at=at)

@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 from oms_workers.database import rows
 from oms_workers.errors import OmsError
 from oms_workers.fulfilment.loading import active_scenarios
+from oms_workers.fulfilment.planning.eligibility import Sieve
 from oms_workers.fulfilment.planning.planner import Planner
 from oms_workers.fulfilment.planning.plans import Location
-from oms_workers.fulfilment.planning.scenarios import Scenario
+from oms_workers.fulfilment.planning.scenarios import Filters, Scenario
 from oms_workers.reservations.stock import available
 
 
@@ -33,14 +34,7 @@ class Snapshot(NamedTuple):
 def take_snapshot(skus: Iterable[str]) -> Snapshot:
     """Read everything that is needed to plan lines of these skus. Raises `NoDefaultLocationError`."""
     scenarios = active_scenarios()
-    found = rows(
-        """
-        SELECT id, code, type, active, priority, country, state, district, latitude, longitude, quota,
-               is_default
-        FROM locations
-        ORDER BY id
-        """
-    )
+    found = _read_locations()
     default = next((location.id for location in found if location.is_default), None)
     if default is None:
         raise NoDefaultLocationError
@@ -48,6 +42,23 @@ def take_snapshot(skus: Iterable[str]) -> Snapshot:
     counts = open_packages(None if _rank_by_density(scenarios) else limited)
     locations = [_location(location, counts) for location in found]
     return Snapshot(Planner(scenarios, locations, available(skus)), default, limited)
+
+
+def allowed_locations(filters: Filters, facts: Mapping[str, str]) -> list[int]:
+    """The ids of the locations that these filters let through for an order with these facts."""
+    locations = [_location(location, {}) for location in _read_locations()]
+    return [location.id for location in Sieve(locations).apply(filters, facts).passed]
+
+
+def _read_locations() -> list[Any]:
+    return rows(
+        """
+        SELECT id, code, type, active, priority, country, state, district, latitude, longitude, quota,
+               is_default
+        FROM locations
+        ORDER BY id
+        """
+    )
 
 
 def _location(found: Any, open_packages: Mapping[int, int]) -> Location:

@@ -45,7 +45,7 @@ PACKAGE_TRANSITIONS: Mapping[PackageState, frozenset[PackageState]] = {
 TRANSFER_TRANSITIONS: Mapping[TransferState, frozenset[TransferState]] = {
     T.WAITING: frozenset({T.READY_FOR_SHIPMENT, T.IN_TRANSIT, T.OUT_OF_STOCK, T.CANCELLED}),
     T.READY_FOR_SHIPMENT: frozenset({T.IN_TRANSIT, T.OUT_OF_STOCK, T.CANCELLED}),
-    T.IN_TRANSIT: frozenset({T.COMPLETED}),
+    T.IN_TRANSIT: frozenset({T.COMPLETED, T.OUT_OF_STOCK, T.CANCELLED}),
     T.COMPLETED: frozenset(),
     T.OUT_OF_STOCK: frozenset({T.CANCELLED}),
     T.CANCELLED: frozenset(),

@@ -63,7 +63,7 @@ def help_to_fulfil_waiting_orders() -> None:
 def fulfil_replanning_orders(run: Run) -> dict[str, int]:
     """Plan the packages again that need it and have a chance, and end the waits that are over."""
     circumstances = circumstances_of(FULFIL_REPLANNING_ORDERS, run.now)
-    short_of_stock = relieve_shortfalls(circumstances)
+    short_of_stock = relieve_shortfalls(circumstances, run.should_stop)
     counts = _replan(run, UNPLANNED_STATES, FULFIL_REPLANNING_ORDERS)
     if run.stopped_by is None:
         counts["cancelled_overdue"] = cancel_overdue(run, circumstances)

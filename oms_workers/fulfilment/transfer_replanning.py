@@ -7,8 +7,10 @@ from oms_workers.database import connection, database_now, execute, row, rows, t
 from oms_workers.fulfilment.commands.registry import Transfer, lock_package_by_id
 from oms_workers.fulfilment.commands.transfers import demand_of, items_of, waits_for_transfer
 from oms_workers.fulfilment.isolation import one_by_one
+from oms_workers.fulfilment.loading import active_scenarios
 from oms_workers.fulfilment.models import TransferState
 from oms_workers.fulfilment.package_rows import next_ids
+from oms_workers.fulfilment.snapshot import allowed_locations
 from oms_workers.fulfilment.states import Change, change_transfers
 from oms_workers.reservations.models import ReservationKind
 from oms_workers.reservations.stock import NewReservation, lock_and_check, reserve
@@ -34,6 +36,13 @@ SOURCES = """
           JOIN transfer_items AS tried_item ON tried_item.transfer_id = tried.id
           JOIN transfer_items AS own ON own.package_item_id = tried_item.package_item_id
           WHERE own.transfer_id = transfer.id
+      )
+      AND NOT EXISTS (
+          SELECT FROM excluded_locations AS excluded
+          JOIN package_items USING (order_item_id)
+          JOIN transfer_items AS own ON own.package_item_id = package_items.id
+          WHERE own.transfer_id = transfer.id AND excluded.location_id = locations.id
+            AND excluded.until > now()
       )
       AND NOT EXISTS (
           SELECT FROM (
@@ -110,9 +119,14 @@ def _replan(transfer_id: int, package_id: int) -> bool | None:
         if found is None or found.state != TransferState.OUT_OF_STOCK or not waits_for_transfer(package):
             return False
         source = row(
-            f"SELECT source.id FROM transfer_orders AS transfer, LATERAL ({SOURCES} LIMIT 1) AS source"
-            " WHERE transfer.id = %s",
-            (transfer_id,),
+            f"""
+            SELECT source.id
+            FROM transfer_orders AS transfer, LATERAL ({SOURCES}) AS source
+            WHERE transfer.id = %(id)s
+              AND (%(allowed)s::bigint[] IS NULL OR source.id = ANY(%(allowed)s))
+            LIMIT 1
+            """,
+            {"id": transfer_id, "allowed": _allowed_sources(package.plan_id)},
         )
         if source is None:
             return False
@@ -122,6 +136,27 @@ def _replan(transfer_id: int, package_id: int) -> bool | None:
             return None
         _replace(transfer, source.id, database_now())
         return True
+
+
+def _allowed_sources(plan_id: int) -> list[int] | None:
+    """The locations from which the rule that asked for the transfer brings things; None if it is gone."""
+    plan = row(
+        """
+        SELECT context, facts
+        FROM order_execution_plans
+        JOIN orders ON orders.id = order_id
+        WHERE order_execution_plans.id = %s
+        """,
+        (plan_id,),
+    )
+    if plan is None:
+        return None
+    asked = {rule["rule"] for rule in plan.context["rules"] if "transfers" in rule and "dropped" not in rule}
+    for scenario in active_scenarios():
+        for rule in scenario.rules if scenario.name == plan.context["scenario"] else ():
+            if rule.name in asked:
+                return allowed_locations(rule.transfer_from, plan.facts)
+    return None
 
 
 def _replace(transfer: Transfer, source_id: int, at: datetime) -> None:

@@ -4,10 +4,13 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from oms_workers.database import rows
+from oms_workers.database import row, rows
 from oms_workers.fulfilment.models import PackageState
 from oms_workers.fulfilment.planning.plans import Line, OrderToPlan
 from oms_workers.orders.models import CLOSED_LINE_STATUSES
+
+#: Items that may wait before the search starts from what is available instead.
+FEW = 2_000
 
 
 class Candidate(NamedTuple):
@@ -21,18 +24,17 @@ def find_candidates(
     states: Sequence[PackageState], *, slot: datetime, now: datetime, limit: int
 ) -> list[Candidate]:
     """The packages that have a chance and were not tried since `slot`, the most urgent first."""
-    # From what is available to who waits for it, by the indexes stock_available and package_items_unplanned:
-    # OFFSET 0 keeps PostgreSQL from turning it round and reading all that wait.
+    # OFFSET 0 keeps PostgreSQL from turning the search round and reading all that wait.
     listed = ", ".join(str(state.value) for state in states)
     found = rows(
         f"""
         WITH available AS MATERIALIZED (
-            SELECT DISTINCT sku FROM stock WHERE on_hand > reserved + safety
+            {_skus_to_start_from(listed)}
         ), waiting AS MATERIALIZED (
             SELECT DISTINCT item.package_id
             FROM available
             CROSS JOIN LATERAL (
-                SELECT package_id, order_item_id
+                SELECT package_id
                 FROM package_items
                 WHERE package_items.sku = available.sku AND state IN ({listed})
                 OFFSET 0
@@ -42,8 +44,10 @@ def find_candidates(
                 JOIN locations ON locations.id = stock.location_id AND locations.active
                 WHERE stock.sku = available.sku AND on_hand > reserved + safety
                   AND NOT EXISTS (
+                      -- As the planner does: what has rejected a sku of the package has rejected all of it.
                       SELECT FROM excluded_locations AS excluded
-                      WHERE excluded.order_item_id = item.order_item_id
+                      JOIN package_items AS same USING (order_item_id)
+                      WHERE same.package_id = item.package_id AND same.sku = available.sku
                         AND excluded.location_id = stock.location_id
                         AND excluded.until > %(now)s
                   )
@@ -62,6 +66,21 @@ def find_candidates(
         {"now": now, "slot": slot, "limit": limit},
     )
     return [Candidate(*candidate) for candidate in found]
+
+
+def _skus_to_start_from(states: str) -> str:
+    """From whichever is less: the skus that a few wait for, or those that are available.
+
+    The indexes package_items_unplanned and stock_available hold no more than these.
+    """
+    few = row(
+        f"SELECT count(*) <= %(few)s AS wait FROM ("
+        f"SELECT FROM package_items WHERE state IN ({states}) LIMIT %(few)s + 1) AS waiting",
+        {"few": FEW},
+    )
+    if few is not None and few.wait:
+        return f"SELECT DISTINCT sku FROM package_items WHERE state IN ({states})"
+    return "SELECT DISTINCT sku FROM stock WHERE on_hand > reserved + safety"
 
 
 def claim_packages(

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from oms_workers.database import rows, transaction
+from oms_workers.database import retry_transient, rows, transaction
 from oms_workers.reservations.models import ReservationKind
 from oms_workers.reservations.release import release
 from oms_workers.reservations.stock import Key, NewReservation, lock, reserve
@@ -57,7 +57,7 @@ def clear(run: Run, *, minimum_age: timedelta, reason: str) -> dict[str, int]:
     Those are: older than `minimum_age`, expired, or made before a newer snapshot of the same stock.
     """
     cleared = 0
-    while batch := _clear_batch(run.now, minimum_age, reason):
+    while batch := retry_transient(lambda: _clear_batch(run.now, minimum_age, reason)):
         cleared += batch
         if run.should_stop():
             break

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from oms_workers.database import execute, rows
+from oms_workers.database import execute, row, rows
 from oms_workers.errors import OmsError
 from oms_workers.reservations.stock import Key, lock, move
 
@@ -67,12 +67,17 @@ class StockSpec(BaseModel):
 
 
 def load_locations(specs: Sequence[LocationSpec]) -> int:
-    """Add or change locations by code, in the caller's transaction. Raises `LoadError`."""
+    """Add or change locations by code, in the caller's transaction; what a file leaves out stays as it is.
+
+    Raises `LoadError`.
+    """
     defaults = [spec.code for spec in specs if spec.is_default]
     if len(defaults) > 1:
         raise LoadError(
             f"Only one location can be the default, and {' and '.join(defaults)} both say is_default."
         )
+    # In one order, whoever comes: planners lock those that have a quota.
+    execute("SELECT id FROM locations ORDER BY id FOR NO KEY UPDATE")
     if defaults:
         execute("UPDATE locations SET is_default = false WHERE is_default AND code <> %s", (defaults[0],))
     for spec in specs:
@@ -81,9 +86,14 @@ def load_locations(specs: Sequence[LocationSpec]) -> int:
             INSERT INTO locations ({", ".join(_LOCATION_COLUMNS)})
             VALUES ({", ".join(f"%({column})s" for column in _LOCATION_COLUMNS)})
             ON CONFLICT (code) DO UPDATE
-            SET {", ".join(f"{column} = excluded.{column}" for column in _LOCATION_COLUMNS[1:])}
+            SET {", ".join(f"{column} = excluded.{column}" for column in sorted(spec.model_fields_set))}
             """,
             spec.model_dump(),
+        )
+    if specs and row("SELECT id FROM locations WHERE is_default") is None:
+        raise LoadError(
+            "No location would be the default any more, where lines wait that no rule can place;"
+            " mark one with is_default."
         )
     return len(specs)
 

@@ -1,5 +1,6 @@
 """Tasks 3, 4 and 5 on a real database: who is planned again, once, and to where."""
 
+import json
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -12,8 +13,13 @@ import pytest
 import schedules  # noqa: F401 - registers the commands
 import settings
 from oms_workers.database import connection, database_now, execute, rows, transaction
-from oms_workers.fulfilment import replanning
-from oms_workers.fulfilment.commands.registry import Request, circumstances_of, run_command
+from oms_workers.fulfilment import replanning, unplanned
+from oms_workers.fulfilment.commands.registry import (
+    Request,
+    WrongStateError,
+    circumstances_of,
+    run_command,
+)
 from oms_workers.fulfilment.merchant import load_files
 from oms_workers.fulfilment.models import UNPLANNED_STATES, PackageState
 from oms_workers.fulfilment.overdue import cancel_overdue
@@ -457,3 +463,119 @@ def test_batches_follow_one_another(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert replan()["replanned"] == 17
     assert_sound()
+
+
+# What a review found
+
+
+def test_the_rule_that_asked_for_a_transfer_says_where_from_it_may_come() -> None:
+    rule = {
+        "mode": "single",
+        "transferable": True,
+        "ranking": ["priority"],
+        "transfer_from": {"locations": ["GEBZE", "IZMIR"]},
+    }
+    stock = {("CHAIR", "GEBZE"): 5, ("LAMP", "IZMIR"): 3, ("LAMP", "ANKARA"): 3}
+    load_merchant(PLACES, stock, a_scenario(rule))
+    store_orders(an_order(7, skus=("CHAIR", "LAMP")))
+    plan_all()
+    run_command("T1-1-1", "TRANSFER_OUT_OF_STOCK", actor="tests")
+
+    assert replan_transfers(a_run())["replaced"] == 0
+
+
+def test_a_source_that_has_rejected_the_line_is_no_source(lost_transfer: None) -> None:
+    set_stock("LAMP", "ANKARA", 1)
+    execute("INSERT INTO excluded_locations VALUES (2, 3, now() + interval '1 day')")
+
+    assert replan_transfers(a_run())["replaced"] == 0
+
+
+def test_a_package_whose_transfers_cannot_come_may_be_refused_and_planned_anew(lost_transfer: None) -> None:
+    for place in ("IZMIR", "ANKARA"):
+        set_stock("LAMP", place, 5)
+        set_stock("CHAIR", place, 5)
+    run_command("P1-1", "REFUSE", actor="tests")
+
+    assert replan()["replanned"] == 1
+    assert packages()[-1][1:] == ("IZMIR", 100)
+    assert (miscounted(), ownerless()) == ([], [])
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_a_transfer_lost_on_its_way_is_looked_for_elsewhere(cancelled: bool) -> None:
+    scenario = a_scenario({"mode": "single", "transferable": True, "ranking": ["priority"]})
+    load_merchant(PLACES, {("CHAIR", "GEBZE"): 5, ("LAMP", "IZMIR"): 3, ("LAMP", "ANKARA"): 1}, scenario)
+    store_orders(an_order(7, skus=("CHAIR", "LAMP")))
+    plan_all()
+    run_command("T1-1-1", "SHIP_TRANSFER", actor="tests")
+    if cancelled:
+        run_command("P1-1", "CANCEL", actor="tests")
+
+    said = run_command("T1-1-1", "TRANSFER_LOST", actor="tests")
+
+    assert said == ("cancelled" if cancelled else "out_of_stock")
+    assert replan_transfers(a_run())["replaced"] == (0 if cancelled else 1)
+    assert rows("SELECT on_hand, reserved FROM stock WHERE location_id = 2") == [(2, 0)]
+    assert (miscounted(), ownerless()) == ([], [])
+
+
+def test_auto_cancel_holds_for_what_was_rejected_too() -> None:
+    rule = {"filters": {"locations": ["GEBZE"]}, "outcome": "auto_cancel", "cancel_after_days": 3}
+    load_merchant(PLACES, {("CHAIR", "GEBZE"): 1, ("CHAIR", "IZMIR"): 5}, a_scenario(rule))
+    store_orders(an_order(7, skus=("CHAIR",)))
+    plan_all()
+    run_command("P1-1", "PRODUCT_NOT_FOUND", actor="tests")
+
+    replan()
+
+    (waiting,) = rows("SELECT cancel_after - now() AS pause FROM packages")
+    assert timedelta(days=2, hours=23) < waiting.pause <= timedelta(days=3)
+
+
+def test_a_command_said_twice_for_one_version_is_done_once() -> None:
+    load_merchant(PLACES, {("CHAIR", "GEBZE"): 5}, GREEDY)
+    store_orders(an_order(7, skus=("CHAIR",) * 4))
+    plan_all()
+    request = Request({"CHAIR": 1}, version=0)
+    run_command("P1-1", "PRODUCT_NOT_FOUND_ADVANCED", request, actor="tests")
+
+    with pytest.raises(WrongStateError, match="version 0 of P1-1, which has the version 1"):
+        run_command("P1-1", "PRODUCT_NOT_FOUND_ADVANCED", request, actor="tests")
+
+    assert len(packages()) == 2
+
+
+def test_loads_and_planners_in_any_order_come_to_their_end(tmp_path: Any) -> None:
+    codes = [f"L{number:02}" for number in range(40)]
+    load_merchant(
+        {code: {"quota": 10_000} for code in codes}, {("CHAIR", code): 99 for code in codes}, GREEDY
+    )
+    files = []
+    for number, order in enumerate((codes, codes[::-1])):
+        specs = [{"code": code, "name": code, "type": "store"} for code in order]
+        files.append(tmp_path / f"{number}.json")
+        files[-1].write_text(json.dumps({"locations": specs}))
+    store_orders(*(an_order(key, skus=("CHAIR",) * 3) for key in range(1, 61)))
+
+    def plan_elsewhere() -> None:
+        with connection():
+            plan_all()
+
+    with ThreadPoolExecutor(3) as pool:
+        loads = [pool.submit(load_files, [file]) for file in files * 8]
+        plans = [pool.submit(plan_elsewhere) for _ in range(3)]
+        assert all(load.result(60)["locations"] == 40 for load in loads)
+        assert [plan.result(60) for plan in plans] == [None] * 3
+
+    assert rows("SELECT DISTINCT quota FROM locations") == [(10_000,)]
+    assert_sound()
+
+
+def test_many_that_wait_are_found_from_what_is_available(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unplanned, "FEW", 3)
+    out_of_stock(*range(1, 8))
+    out_of_stock(8, sku="LAMP")
+    set_stock("LAMP", "IZMIR", 1)
+
+    assert replan()["replanned"] == 1

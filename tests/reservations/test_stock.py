@@ -92,3 +92,19 @@ def test_two_default_locations_are_refused_by_name() -> None:
 
     with pytest.raises(LoadError, match="A and B both"), transaction():
         load_locations(places)
+
+
+def test_what_a_file_leaves_out_of_a_location_stays_as_it_is() -> None:
+    execute("UPDATE locations SET quota = 7")
+
+    with transaction():
+        load_locations([LocationSpec(code="GEBZE", name="Gebze, moved", type="store")])
+
+    assert rows("SELECT name, quota, is_default FROM locations WHERE code = 'GEBZE'") == [
+        ("Gebze, moved", 7, True)
+    ]
+
+
+def test_the_last_default_location_cannot_be_taken_away() -> None:
+    with pytest.raises(LoadError, match="mark one with is_default"), transaction():
+        load_locations([LocationSpec(code="GEBZE", name="Gebze", type="store", is_default=False)])

@@ -57,6 +57,7 @@ class Package:
     plan_id: int
     location_id: int
     state: PackageState
+    version: int
     blocked_from: int | None
     items: tuple[Item, ...]
 
@@ -78,12 +79,14 @@ class Request:
     """What was given with a command.
 
     `missing` are units by sku, where a command is about some of them; `meaning` is what the rejection says
-    about the stock, or None for the command's own default.
+    about the stock, or None for the command's own default. `version` is the package's version that the
+    caller has seen: with it, a command that is said twice, or by two, is done once.
     """
 
     missing: Mapping[str, int] = field(default_factory=dict)
     meaning: Meaning | None = None
     reason: str | None = None
+    version: int | None = None
 
 
 @dataclass(frozen=True)
@@ -167,6 +170,12 @@ def _run(chosen: Command, number: str, request: Request, actor: str) -> str:
                 f"{chosen.name} is for a {chosen.subject} that is {wanted}, and {number} is"
                 f" {name_of(subject.state)}; see `oms explain` for its order."
             )
+        package = subject if isinstance(subject, Package) else subject.package
+        if request.version not in (None, package.version):
+            raise WrongStateError(
+                f"{chosen.name} was meant for version {request.version} of {package.number}, which has the"
+                f" version {package.version} by now; look at it again."
+            )
         chosen.perform(subject, request, circumstances_of(actor, database_now()))
         table = "packages" if chosen.subject is Subject.PACKAGE else "transfer_orders"
         ((state,),) = rows(f"SELECT state FROM {table} WHERE id = %s", (subject.id,))
@@ -223,7 +232,7 @@ def lock_package_by_id(id_: int) -> Package:
     )
     package = row(
         """
-        SELECT id, number, order_id, plan_id, location_id, state, blocked_from
+        SELECT id, number, order_id, plan_id, location_id, state, version, blocked_from
         FROM packages
         WHERE id = %s
         FOR NO KEY UPDATE

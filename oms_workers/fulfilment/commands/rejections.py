@@ -26,7 +26,7 @@ class NotInPackageError(OmsError):
     """What is said to be missing is not in the package."""
 
 
-@command("REFUSE", S.WAITING, S.PREPARING)
+@command("REFUSE", S.WAITING, S.WAITING_FOR_TRANSFER, S.PREPARING)
 def refuse(package: Package, request: Request, circumstances: Circumstances) -> None:
     """The location does not want to send it; it needs another plan."""
     _reject(package, S.NEEDS_REPLAN, request, Meaning.NOTHING, circumstances)
@@ -58,7 +58,7 @@ def defective_product(package: Package, request: Request, circumstances: Circums
     _reject(package, S.DEFECTIVE_PRODUCT, request, Meaning.QUANTITY, circumstances)
 
 
-@command("UNAVAILABLE", S.WAITING, S.PREPARING, S.READY_FOR_PACKAGING)
+@command("UNAVAILABLE", S.WAITING, S.WAITING_FOR_TRANSFER, S.PREPARING, S.READY_FOR_PACKAGING)
 def unavailable(package: Package, request: Request, circumstances: Circumstances) -> None:
     """The location cannot send it, for a reason that says nothing about its stock."""
     _reject(package, S.UNAVAILABLE, request, Meaning.NOTHING, circumstances)
@@ -90,6 +90,7 @@ def _part(package: Package, request: Request, circumstances: Circumstances) -> N
     ]
     lock({(new.sku, new.location_id) for new in kept})
     reserve(kept, reason="PRODUCT_NOT_FOUND_ADVANCED", at=at)
+    execute("UPDATE packages SET version = version + 1, changed_at = %s WHERE id = %s", (at, package.id))
     new_id, new_number = _add_package(package, circumstances)
     _move_items(missing, new_id)
     meaning = request.meaning or Meaning.ALL

@@ -70,6 +70,13 @@ def transfer_out_of_stock(transfer: Transfer, request: Request, circumstances: C
     _go(transfer, S.OUT_OF_STOCK, "rejected", request, circumstances)
 
 
+@command("TRANSFER_LOST", S.IN_TRANSIT)
+def transfer_lost(transfer: Transfer, request: Request, circumstances: Circumstances) -> None:
+    """It will not arrive: another source is looked for, if its package still waits."""
+    state = S.OUT_OF_STOCK if waits_for_transfer(transfer.package) else S.CANCELLED
+    _go(transfer, state, "lost", request, circumstances)
+
+
 def _go(
     transfer: Transfer, state: TransferState, action: str, request: Request, circumstances: Circumstances
 ) -> None:

@@ -84,15 +84,18 @@ class Planner:
             if work.open and rule.outcome is not Outcome.NEXT_RULE:
                 work.end_with(rule)
                 break
+        context: dict[str, Any] = {
+            "scenario": scenario.name if scenario else None,
+            "rules": traces,
+            "unplaced": [{"sku": line.sku, "quantity": line.quantity} for line in work.open],
+        }
+        if work.hold_reason is not None:
+            context["hold_reason"] = work.hold_reason
         return Plan(
             order,
             [Parcel(location_id, *parts) for location_id, parts in work.parcels.items()],
             work.open,
-            {
-                "scenario": scenario.name if scenario else None,
-                "rules": traces,
-                "unplaced": [{"sku": line.sku, "quantity": line.quantity} for line in work.open],
-            },
+            context,
             hold_reason=work.hold_reason,
             cancel_after_days=work.cancel_after_days,
         )

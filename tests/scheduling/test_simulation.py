@@ -10,20 +10,13 @@ import pytest
 import settings
 from oms_workers.database import execute, rows
 from oms_workers.scheduling import liveness, orphans
-from tests.scheduling.simulation import PERIOD, TASKS, plan_of
+from tests.scheduling.simulation import MUCH_HAPPENED, PERIOD, TASKS, plan_of
 
 PROJECT = Path(settings.__file__).parent
 KILLS = 120
 
 COMPLETED_TWICE = """
     SELECT task, slot FROM evidence WHERE event = 'succeeded' GROUP BY task, slot HAVING count(*) > 1
-"""
-
-MUCH_HAPPENED = """
-    SELECT count(*) FILTER (WHERE error = 'worker died' OR attempts > 1) >= 5,
-           count(*) FILTER (WHERE state = 'succeeded') >= 10,
-           count(*) FILTER (WHERE state = 'skipped') >= 5
-    FROM scheduled_runs
 """
 
 
@@ -38,7 +31,7 @@ def test_a_hundred_kills_leave_every_slot_in_one_row_and_no_task_with_two_runs(
             [sys.executable, "-m", "tests.scheduling.simulation", str(KILLS), "20261124"],
             cwd=PROJECT,
             check=True,
-            timeout=120,
+            timeout=180,
         )
         orphans.close_orphans(None, lambda _: None)
 
@@ -47,7 +40,7 @@ def test_a_hundred_kills_leave_every_slot_in_one_row_and_no_task_with_two_runs(
         assert rows(COMPLETED_TWICE) == []
         for task in TASKS:
             check_ledger(task)
-        # The test is worth something only if much happened.
+        # What has happened stays: the simulation went on until there was enough of it.
         assert rows(MUCH_HAPPENED) == [(True, True, True)]
     finally:
         execute("DROP TABLE evidence")

@@ -1,7 +1,8 @@
 """The modes: how the lines that are left are given to ranked offers. Nothing is taken yet, only proposed."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import combinations
+from typing import NamedTuple
 
 from oms_workers.fulfilment.planning.plans import Line, Offer, Parts, split, wanted
 
@@ -31,31 +32,66 @@ def greedy(offers: Sequence[Offer], lines: Sequence[Line], *, most: int | None) 
     return parts
 
 
-def fewest_splits(offers: Sequence[Offer], lines: Sequence[Line], *, most: int | None) -> Parts:
+class Allocation(NamedTuple):
+    """What `fewest_splits` proposes, and whether it is a smallest set or was given out greedily instead."""
+
+    parts: Parts
+    is_smallest: bool
+
+
+def fewest_splits(offers: Sequence[Offer], lines: Sequence[Line], *, most: int | None) -> Allocation:
     """The smallest set of offers that has it all, and of those of its size the one with the best ranks.
 
     Ranks are added up; the lexicographically first of equal sums wins. After `MAX_COMBINATIONS`, or where
     not even all of them together have it, it is `greedy`.
     """
     units = wanted(lines)
-    if not _covers(offers, units):
-        return greedy(offers, lines, most=most)
     looked_at = 0
-    for size in range(1, min(len(offers), most or len(offers)) + 1):
+    for size in _sizes(offers, units, most):
         best: tuple[int, tuple[int, ...]] | None = None
-        for ranks in combinations(range(len(offers)), size):
+        for ranks, covers in _sets(offers, units, size):
             looked_at += 1
             if looked_at > MAX_COMBINATIONS:
-                return _chosen(offers, best[1], lines) if best else greedy(offers, lines, most=most)
-            if (best is None or sum(ranks) < best[0]) and _covers([offers[n] for n in ranks], units):
+                break
+            if covers and (best is None or sum(ranks) < best[0]):
                 best = (sum(ranks), ranks)
         if best is not None:
-            return _chosen(offers, best[1], lines)
-    return greedy(offers, lines, most=most)
+            return Allocation(greedy([offers[n] for n in best[1]], lines, most=None), is_smallest=True)
+        if looked_at > MAX_COMBINATIONS:
+            break
+    return Allocation(greedy(offers, lines, most=most), is_smallest=False)
 
 
-def _chosen(offers: Sequence[Offer], ranks: Sequence[int], lines: Sequence[Line]) -> Parts:
-    return greedy([offers[n] for n in ranks], lines, most=None)
+def _sizes(offers: Sequence[Offer], units: dict[str, int], most: int | None) -> range:
+    """The sizes that a covering set may have: none where all together do not cover, and none where even the
+    offers with the most of the skus would be too few."""
+    if not _covers(offers, units):
+        return range(0)
+    most_skus = max(sum(offer.stock.get(sku, 0) > 0 for sku in units) for offer in offers)
+    return range(-(-len(units) // most_skus), min(len(offers), most or len(offers)) + 1)
+
+
+def _sets(
+    offers: Sequence[Offer], units: dict[str, int], size: int
+) -> Iterator[tuple[tuple[int, ...], bool]]:
+    """Every set of so many offers, by their ranks, and whether it covers.
+
+    Skus are the bits of an integer, so that most sets are told by an `or`; only where some offers have a part
+    of what is wanted are units added up.
+    """
+    everything = (1 << len(units)) - 1
+    wholes, some = [], []
+    for offer in offers:
+        has = [offer.stock.get(sku, 0) for sku in units]
+        wholes.append(sum(1 << n for n, count in enumerate(units.values()) if has[n] >= count))
+        some.append(sum(1 << n for n in range(len(units)) if has[n] > 0))
+    for ranks in combinations(range(len(offers)), size):
+        whole = touched = 0
+        for n in ranks:
+            whole |= wholes[n]
+            touched |= some[n]
+        covers = touched == everything and (whole == everything or _covers([offers[n] for n in ranks], units))
+        yield ranks, covers
 
 
 def _covers(offers: Sequence[Offer], units: dict[str, int]) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from oms_workers.fulfilment.planning.allocation import fewest_splits, greedy, single
-from oms_workers.fulfilment.planning.eligibility import Sieve, Sieved
+from oms_workers.fulfilment.planning.eligibility import Sieve
 from oms_workers.fulfilment.planning.plans import (
     Available,
     Line,
@@ -20,26 +20,23 @@ from oms_workers.fulfilment.planning.plans import (
     Offer,
     OrderToPlan,
     Parcel,
-    Parts,
     Plan,
     Transfer,
     split,
     value_of,
 )
 from oms_workers.fulfilment.planning.ranking import rank
-from oms_workers.fulfilment.planning.scenarios import Filters, Mode, Outcome, Rule, Scenario
-
-#: The verdicts on locations that passed a rule's filters.
-CHOSEN = "chosen"
-SOURCE = "chosen to send by transfer"
-RANKED_BEHIND = "ranked behind what was chosen"
-PLACED_BEFORE = "what it has was placed before"
-NOT_IN_SET = "not in the smallest set that has everything"
-NOT_ALL = "does not have all of what is left"
-NO_STOCK = "has none of what is left"
-EXCLUDED = "has rejected what it has of what is left"
-QUOTA_SPENT = "has as many open packages as its quota allows"
-DROPPED = "would have been chosen, but the rule's result was dropped"
+from oms_workers.fulfilment.planning.scenarios import Mode, Outcome, Rule, Scenario
+from oms_workers.fulfilment.planning.trace import (
+    EXCLUDED,
+    NO_STOCK,
+    NOT_TOGETHER,
+    QUOTA_SPENT,
+    Proposal,
+    entry,
+    sources_of,
+    trace_of,
+)
 
 
 def plan_orders(
@@ -73,9 +70,19 @@ class Planner:
         )
 
     def plan(self, order: OrderToPlan) -> Plan:
-        """Place the order's lines as the first scenario that matches it says."""
-        scenario = next((each for each in self._scenarios if each.matches(order.facts)), None)
+        """Place the order's lines as the first scenario that matches it says.
+
+        Where that fails with an error, the order has taken nothing from those that follow.
+        """
         work = _Work(order, self._stock, self._packages, self._sieve)
+        try:
+            return self._plan(order, work)
+        except Exception:
+            work.give_back()
+            raise
+
+    def _plan(self, order: OrderToPlan, work: "_Work") -> Plan:
+        scenario = next((each for each in self._scenarios if each.matches(order.facts)), None)
         traces: list[dict[str, Any]] = []
         for rule in scenario.rules if scenario else ():
             if not work.open:
@@ -119,11 +126,11 @@ class _Work:
         sieved = self._sieve.apply(rule.filters, self._order.facts)
         eligible, refused = self._offers(sieved.passed)
         ranked = rank(eligible, rule.ranking, self._order.facts)
-        parts, transfers = self._propose(rule, ranked)
-        problem = self._problem(rule, parts, transfers) if parts else None
-        trace = _trace(rule, ranked, parts, transfers, problem, [*refused, *sieved.refused])
-        if parts and problem is None:
-            self._take(parts, transfers)
+        proposal = self._propose(rule, ranked)
+        problem = self._problem(rule, proposal) if proposal.parts else None
+        trace = trace_of(rule, ranked, proposal, problem, [*refused, *sieved.refused])
+        if proposal.parts and problem is None:
+            self._take(proposal)
         return trace
 
     def end_with(self, rule: Rule) -> None:
@@ -132,6 +139,10 @@ class _Work:
             self.cancel_after_days = rule.cancel_after_days
             return
         self.hold_reason = rule.hold_reason
+        self.give_back()
+
+    def give_back(self) -> None:
+        """Undo all that was placed."""
         for location_id, (lines, transfers) in self.parcels.items():
             for place, line in Parcel(location_id, lines, transfers).demand():
                 self._stock[line.sku][place] += line.quantity
@@ -149,7 +160,7 @@ class _Work:
             usable = _without(stock, excluded, location.id) if excluded else stock
             amount = sum(units for units in usable.values() if units > 0)
             if amount and not self._quota_spent(location):
-                offers.append(Offer(location, usable, amount))
+                offers.append(Offer(location, usable, amount, self._packages[location.id]))
                 continue
             some = any(units > 0 for units in stock.values())
             reason = QUOTA_SPENT if amount else EXCLUDED if some else NO_STOCK
@@ -161,22 +172,29 @@ class _Work:
             return False
         return self._packages[location.id] >= location.quota
 
-    def _propose(self, rule: Rule, ranked: list[Offer]) -> tuple[Parts, Parts]:
+    def _propose(self, rule: Rule, ranked: list[Offer]) -> Proposal:
         """What the rule's mode would place where, and what would be brought there from where."""
         if rule.mode is Mode.GREEDY:
-            return greedy(ranked, self.open, most=rule.max_packages), []
+            return Proposal(greedy(ranked, self.open, most=rule.max_packages), Mode.GREEDY)
         if rule.mode is Mode.FEWEST_SPLITS:
-            return fewest_splits(ranked, self.open, most=rule.max_packages), []
+            found = fewest_splits(ranked, self.open, most=rule.max_packages)
+            return Proposal(found.parts, Mode.FEWEST_SPLITS if found.is_smallest else Mode.GREEDY)
         parts = single(ranked, self.open, partial=False)
+        sources: Sequence[dict[str, Any]] = ()
         if not parts and rule.transferable:
-            parts, transfers = self._bring_together(rule, ranked)
-            if parts:
-                return parts, transfers
-        return parts or single(ranked, self.open, partial=rule.may_leave_lines), []
+            proposal = self._bring_together(rule, ranked)
+            if proposal.parts:
+                return proposal
+            sources = proposal.sources
+        parts = parts or single(ranked, self.open, partial=rule.may_leave_lines)
+        return Proposal(parts, Mode.SINGLE, sources=sources)
 
-    def _bring_together(self, rule: Rule, ranked: list[Offer]) -> tuple[Parts, Parts]:
+    def _bring_together(self, rule: Rule, ranked: list[Offer]) -> Proposal:
         """The first destination to which everything that it lacks can be brought."""
-        sources = self._sources(rule.transfer_from, rule)
+        sieved = self._sieve.apply(rule.transfer_from, self._order.facts)
+        offers, refused = self._offers(sieved.passed)
+        sources = rank(offers, rule.ranking, self._order.facts)
+        refused = [*refused, *sieved.refused]
         for destination in ranked:
             taken, missing = split(self.open, destination.stock)
             others = [offer for offer in sources if offer.location.id != destination.location.id]
@@ -184,103 +202,53 @@ class _Work:
             if sum(line.quantity for _, lines in brought for line in lines) == sum(
                 line.quantity for line in missing
             ):
-                return [(destination, taken)], brought
-        return [], []
+                traced = [*sources_of(sources, destination, missing, brought), *refused]
+                return Proposal([(destination, taken)], Mode.SINGLE, brought, traced)
+        return Proposal(
+            [], Mode.SINGLE, sources=[*(entry(offer, NOT_TOGETHER) for offer in sources), *refused]
+        )
 
-    def _sources(self, filters: Filters, rule: Rule) -> list[Offer]:
-        sieved: Sieved = self._sieve.apply(filters, self._order.facts)
-        offers, _ = self._offers(sieved.passed)
-        return rank(offers, rule.ranking, self._order.facts)
-
-    def _problem(self, rule: Rule, parts: Parts, transfers: Parts) -> str | None:
+    def _problem(self, rule: Rule, proposal: Proposal) -> str | None:
         """Why the rule's result must be dropped, or None."""
-        left = self._left_by(parts, transfers)
+        left = self._left_by(proposal)
         if left and not rule.may_leave_lines:
             return "it leaves lines behind, which allow_partial does not permit"
         least = rule.min_package_value
         if least is None:
             return None
-        brought = [line for _, lines in transfers for line in lines]
-        packages = [[*lines, *brought] for _, lines in parts]
+        brought = [line for _, lines in proposal.transfers for line in lines]
+        packages = [[*lines, *brought] for _, lines in proposal.parts]
         for lines in [*packages, *([left] if left else [])]:
             if value_of(lines) < least:
                 what = "what it leaves behind" if lines is left else "a package"
                 return f"{what} is worth {value_of(lines)}, and min_package_value is {least}"
         return None
 
-    def _left_by(self, *proposals: Parts) -> list[Line]:
+    def _left_by(self, proposal: Proposal) -> list[Line]:
         taken: dict[int, int] = {}
-        for parts in proposals:
-            for _, lines in parts:
-                for line in lines:
-                    taken[line.order_item_id] = taken.get(line.order_item_id, 0) + line.quantity
+        for _, lines in [*proposal.parts, *proposal.transfers]:
+            for line in lines:
+                taken[line.order_item_id] = taken.get(line.order_item_id, 0) + line.quantity
         return [
             line._replace(quantity=line.quantity - taken.get(line.order_item_id, 0))
             for line in self.open
             if line.quantity > taken.get(line.order_item_id, 0)
         ]
 
-    def _take(self, parts: Parts, transfers: Parts) -> None:
-        self.open = self._left_by(parts, transfers)
-        for offer, lines in [*parts, *transfers]:
+    def _take(self, proposal: Proposal) -> None:
+        self.open = self._left_by(proposal)
+        for offer, lines in [*proposal.parts, *proposal.transfers]:
             for line in lines:
                 self._stock[line.sku][offer.location.id] -= line.quantity
-        for offer, lines in parts:
+        for offer, lines in proposal.parts:
             if offer.location.id not in self.parcels:
                 self._packages[offer.location.id] += 1
             own, brought = self.parcels.setdefault(offer.location.id, ([], []))
             own.extend(lines)
-            brought.extend(Transfer(source.location.id, moved) for source, moved in transfers)
+            brought.extend(Transfer(source.location.id, moved) for source, moved in proposal.transfers)
 
 
 def _without(
     stock: dict[str, int], excluded: Mapping[str, frozenset[int]], location_id: int
 ) -> dict[str, int]:
     return {sku: 0 if location_id in excluded.get(sku, ()) else units for sku, units in stock.items()}
-
-
-#: The verdicts on locations that stood before a chosen one and were not chosen.
-_PASSED_OVER = {Mode.SINGLE: NOT_ALL, Mode.FEWEST_SPLITS: NOT_IN_SET, Mode.GREEDY: PLACED_BEFORE}
-
-
-def _trace(
-    rule: Rule,
-    ranked: list[Offer],
-    parts: Parts,
-    transfers: Parts,
-    problem: str | None,
-    refused: list[dict[str, Any]],
-) -> dict[str, Any]:
-    chosen = {offer.location.id for offer, _ in parts}
-    sources = {offer.location.id for offer, _ in transfers}
-    behind = RANKED_BEHIND if parts else NOT_ALL
-    last = max((n for n, offer in enumerate(ranked) if offer.location.id in chosen), default=-1)
-    considered = []
-    for n, offer in enumerate(ranked):
-        if offer.location.id in chosen:
-            verdict = DROPPED if problem else CHOSEN
-        elif offer.location.id in sources:
-            verdict = DROPPED if problem else SOURCE
-        elif n > last:
-            verdict = behind
-        else:
-            verdict = _PASSED_OVER[rule.mode]
-        considered.append(
-            {"location": offer.location.code, "stock": offer.stock, "rank": offer.values, "verdict": verdict}
-        )
-    trace: dict[str, Any] = {
-        "rule": rule.name,
-        "mode": rule.mode.value,
-        "ranking": rule.ranking,
-        "locations": [*considered, *refused],
-    }
-    if transfers:
-        trace["transfers"] = [
-            {"from": offer.location.code, "lines": {line.sku: line.quantity for line in lines}}
-            for offer, lines in transfers
-        ]
-    if problem:
-        trace["dropped"] = problem
-    if rule.outcome is not Outcome.NEXT_RULE:
-        trace["outcome"] = rule.outcome.value
-    return trace

@@ -112,11 +112,15 @@ class Plan:
 
 @dataclass(slots=True)
 class Offer:
-    """What a location has of the skus that are left, and what the rule's ranking compares of it."""
+    """What a location has of the skus that are left, and what the rule's ranking compares of it.
+
+    `open_packages` are those that it still has to pack, with the ones planned a moment ago.
+    """
 
     location: Location
     stock: dict[str, int]
     amount: int
+    open_packages: int = 0
     values: dict[str, float | None] = field(default_factory=dict)
 
 

@@ -38,7 +38,7 @@ def _key(offer: Offer, ranking: Sequence[str]) -> tuple[float | bool, ...]:
 _VALUES: dict[str, Callable[[Offer], Value]] = {
     "priority": lambda offer: offer.location.priority,
     "stock_amount": lambda offer: offer.amount,
-    "package_density": lambda offer: offer.location.open_packages,
+    "package_density": lambda offer: offer.open_packages,
 }
 
 

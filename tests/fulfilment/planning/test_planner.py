@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from oms_workers.fulfilment.planning import planner
-from oms_workers.fulfilment.planning.planner import plan_orders
+from oms_workers.fulfilment.planning import trace
+from oms_workers.fulfilment.planning.planner import Planner, plan_orders
 from oms_workers.fulfilment.planning.plans import Available, Line, Location, OrderToPlan, Plan
 from oms_workers.fulfilment.planning.ranking import kilometres
 from oms_workers.fulfilment.planning.scenarios import Scenario
@@ -118,7 +118,7 @@ def test_a_location_that_a_filter_refuses_gets_nothing_and_its_reason(
     made = plan(an_order(("CHAIR", 1)), a_scenario({"filters": filters}), {"CHAIR": {1: 1}}, (location,))
 
     assert placed(made) == ({} if reason else {1: [("CHAIR", 1)]})
-    assert verdicts(made) == {"GEBZE": reason or planner.CHOSEN}
+    assert verdicts(made) == {"GEBZE": reason or trace.CHOSEN}
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_rankings_decide_who_is_asked_first(ranking: list[str], first: str) -> N
 
     made = plan(an_order(("CHAIR", 1)), a_scenario({"ranking": ranking}), stock)
 
-    assert [code for code, verdict in verdicts(made).items() if verdict == planner.CHOSEN] == [first]
+    assert [code for code, verdict in verdicts(made).items() if verdict == trace.CHOSEN] == [first]
 
 
 def test_ties_are_carried_to_the_next_criterion() -> None:
@@ -202,15 +202,25 @@ def test_what_one_order_takes_is_gone_for_the_next() -> None:
     assert stock == {"CHAIR": {1: 3}}
 
 
+def test_an_order_that_cannot_be_planned_takes_nothing_from_the_next() -> None:
+    scenario = a_scenario({"ranking": ["priority"]}, {"ranking": ["distance"]})
+    planner = Planner([scenario], LOCATIONS, {"CHAIR": {1: 1}, "LAMP": {1: 1}})
+
+    with pytest.raises(ValueError, match="nowhere"):
+        planner.plan(an_order(("CHAIR", 2), ("LAMP", 2), latitude="nowhere", longitude="29"))
+
+    assert placed(planner.plan(an_order(("CHAIR", 1)))) == {1: [("CHAIR", 1)]}
+
+
 def test_the_trace_tells_what_each_location_had_and_why_it_was_not_chosen() -> None:
     scenario = a_scenario({"mode": "single", "ranking": ["priority"]})
 
     made = plan(an_order(("CHAIR", 2)), scenario, {"CHAIR": {1: 1, 2: 5, 3: 5}})
 
     assert verdicts(made) == {
-        "GEBZE": planner.NOT_ALL,
-        "IZMIR": planner.CHOSEN,
-        "KADIKOY": planner.RANKED_BEHIND,
+        "GEBZE": trace.NOT_ALL,
+        "IZMIR": trace.CHOSEN,
+        "KADIKOY": trace.RANKED_BEHIND,
     }
     stocks = {entry["location"]: entry["stock"] for entry in made.context["rules"][0]["locations"]}
     assert stocks == {"GEBZE": {"CHAIR": 1}, "IZMIR": {"CHAIR": 5}, "KADIKOY": {"CHAIR": 5}}
@@ -220,7 +230,7 @@ def test_the_trace_names_what_no_rule_could_place() -> None:
     made = plan(an_order(("CHAIR", 2)), a_scenario({}), {"CHAIR": {1: 0}})
 
     assert made.context["unplaced"] == [{"sku": "CHAIR", "quantity": 2}]
-    assert verdicts(made)["GEBZE"] == planner.NO_STOCK
+    assert verdicts(made)["GEBZE"] == trace.NO_STOCK
 
 
 def test_demand_is_summed_per_sku_and_location() -> None:
@@ -257,7 +267,7 @@ def test_fewest_splits_takes_the_best_ranked_pair() -> None:
     made = plan(an_order(("CHAIR", 2)), scenario, stock)
 
     assert placed(made) == {1: [("CHAIR", 1)], 2: [("CHAIR", 1)]}
-    assert verdicts(made)["KADIKOY"] == planner.RANKED_BEHIND
+    assert verdicts(made)["KADIKOY"] == trace.RANKED_BEHIND
 
 
 def test_fewest_splits_places_nothing_that_it_cannot_place_whole_unless_told_so() -> None:
@@ -328,7 +338,7 @@ def test_the_minimum_value_drops_a_rule_whose_second_package_is_too_cheap() -> N
 
     assert placed(made) == {3: [("CHAIR", 1), ("LAMP", 1)]}
     assert "a package is worth 5" in made.context["rules"][0]["dropped"]
-    assert set(verdicts(made).values()) <= {planner.DROPPED, planner.RANKED_BEHIND}
+    assert set(verdicts(made).values()) <= {trace.DROPPED, trace.RANKED_BEHIND}
 
 
 def priced(*lines: tuple[str, int, str]) -> OrderToPlan:
@@ -351,8 +361,46 @@ def test_what_a_location_lacks_is_brought_there() -> None:
         (3, ["LAMP"])
     ]
     assert made.demand() == {("CHAIR", 1): 2, ("LAMP", 3): 1}
-    assert verdicts(made)["KADIKOY"] == planner.SOURCE
-    assert made.context["rules"][0]["transfers"] == [{"from": "KADIKOY", "lines": {"LAMP": 1}}]
+    assert verdicts(made)["KADIKOY"] == trace.SOURCE
+    (rule,) = made.context["rules"]
+    assert rule["transfers"] == [{"from": "KADIKOY", "lines": {"LAMP": 1}}]
+    assert {entry["location"]: entry["verdict"] for entry in rule["sources"]} == {
+        "GEBZE": trace.DESTINATION,
+        "IZMIR": trace.NO_STOCK,
+        "KADIKOY": trace.SOURCE,
+    }
+
+
+def test_a_source_that_may_send_but_not_pack_is_shown_as_what_it_is() -> None:
+    scenario = a_scenario(
+        {
+            "mode": "single",
+            "transferable": True,
+            "filters": {"locations": ["GEBZE"]},
+            "transfer_from": {"except_locations": ["IZMIR"]},
+        }
+    )
+    stock = {"CHAIR": {1: 1}, "LAMP": {2: 1, 3: 1}}
+
+    made = plan(an_order(("CHAIR", 1), ("LAMP", 1)), scenario, stock)
+
+    (rule,) = made.context["rules"]
+    assert verdicts(made)["KADIKOY"] == "is not in the rule's list"
+    assert {entry["location"]: entry["verdict"] for entry in rule["sources"]} == {
+        "GEBZE": trace.DESTINATION,
+        "IZMIR": "is in the rule's except-list",
+        "KADIKOY": trace.SOURCE,
+    }
+
+
+def test_where_nothing_can_be_brought_together_the_sources_say_so() -> None:
+    scenario = a_scenario({"mode": "single", "transferable": True})
+
+    made = plan(an_order(("CHAIR", 2), ("LAMP", 3)), scenario, {"CHAIR": {1: 2}, "LAMP": {3: 1}})
+
+    assert left(made) == [("CHAIR", 2), ("LAMP", 3)]
+    (rule,) = made.context["rules"]
+    assert {entry["verdict"] for entry in rule["sources"]} == {trace.NOT_TOGETHER, trace.NO_STOCK}
 
 
 def test_nothing_is_brought_where_one_location_has_it_all() -> None:
@@ -462,7 +510,7 @@ def test_the_same_address_is_asked_for(
     made = plan(order, a_scenario({"filters": {f"same_{name}": True}}), {"CHAIR": {1: 1}}, (place,))
 
     assert placed(made) == ({1: [("CHAIR", 1)]} if passes else {})
-    assert verdicts(made)["GEBZE"] == (planner.CHOSEN if passes else f"is not in the order's {name}")
+    assert verdicts(made)["GEBZE"] == (trace.CHOSEN if passes else f"is not in the order's {name}")
 
 
 @pytest.mark.parametrize(("open_packages", "passes"), [(1, True), (2, False), (3, False)])
@@ -471,7 +519,7 @@ def test_a_location_takes_packages_while_its_quota_lasts(open_packages: int, pas
 
     made = plan(an_order(("CHAIR", 1)), a_scenario({}), {"CHAIR": {1: 1}}, (place,))
 
-    assert verdicts(made)["GEBZE"] == (planner.CHOSEN if passes else planner.QUOTA_SPENT)
+    assert verdicts(made)["GEBZE"] == (trace.CHOSEN if passes else trace.QUOTA_SPENT)
 
 
 def test_each_package_of_a_batch_counts_against_the_quota_and_a_package_that_grows_does_not() -> None:
@@ -484,7 +532,7 @@ def test_each_package_of_a_batch_counts_against_the_quota_and_a_package_that_gro
     first, second = plan_orders(orders, [twice], [place], {"CHAIR": {1: 9}, "LAMP": {1: 9}})
 
     assert len(first.parcels) == 1
-    assert verdicts(second)["GEBZE"] == planner.QUOTA_SPENT
+    assert verdicts(second)["GEBZE"] == trace.QUOTA_SPENT
 
 
 def test_a_quota_of_none_takes_nothing_and_no_quota_takes_all() -> None:
@@ -508,7 +556,7 @@ def test_a_location_that_rejected_all_of_it_says_so() -> None:
 
     made = plan(order, a_scenario({}), {"CHAIR": {1: 9}}, (GEBZE,))
 
-    assert verdicts(made) == {"GEBZE": planner.EXCLUDED}
+    assert verdicts(made) == {"GEBZE": trace.EXCLUDED}
     assert made.context["rules"][0]["locations"][0]["stock"] == {"CHAIR": 9}
 
 
@@ -526,7 +574,7 @@ def test_package_density_and_distance_rank_too() -> None:
 
     def first(*ranking: str) -> str:
         made = plan(order, a_scenario({"ranking": ranking}), stock, places)
-        return next(code for code, verdict in verdicts(made).items() if verdict == planner.CHOSEN)
+        return next(code for code, verdict in verdicts(made).items() if verdict == trace.CHOSEN)
 
     assert first("package_density") == "IDLE"
     assert first("-package_density") == "BUSY"
@@ -535,6 +583,17 @@ def test_package_density_and_distance_rank_too() -> None:
     made = plan(order, a_scenario({"ranking": ["distance"]}), stock, places)
     assert values(made)["BUSY"] == {"distance": pytest.approx(8.4, abs=0.1)}
     assert values(made)["NOWHERE"] == {"distance": None}
+
+
+def test_density_counts_what_was_planned_a_moment_ago() -> None:
+    places = (a_location(1, "GEBZE"), a_location(2, "IZMIR", open_packages=1))
+    orders = [an_order(("CHAIR", 1), id_=number) for number in range(1, 7)]
+
+    made = plan_orders(
+        orders, [a_scenario({"ranking": ["package_density"]})], places, {"CHAIR": {1: 9, 2: 9}}
+    )
+
+    assert [parcel.location_id for each in made for parcel in each.parcels] == [1, 1, 2, 1, 2, 1]
 
 
 def test_a_criterion_without_values_decides_nothing() -> None:

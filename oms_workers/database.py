@@ -175,6 +175,15 @@ def sqlstate(error: BaseException) -> str | None:
     return getattr(getattr(error, "orig", None), "sqlstate", None)
 
 
+def is_unreachable(error: BaseException) -> bool:
+    """Whether PostgreSQL itself is away, or no connection to it is free, rather than one statement refused.
+
+    Classes 08 (connection exception) and 57P (operator intervention), or no answer at all.
+    """
+    state = sqlstate(error)
+    return isinstance(error, UNREACHABLE) and (state is None or state.startswith(("08", "57P")))
+
+
 def retry_transient(work: Callable[[], T], *, attempts: int = TRANSIENT_ATTEMPTS) -> T:
     """Do `work`, a whole transaction, again after a deadlock, a serialization failure or a lock timeout."""
     for attempt in range(1, attempts):

@@ -57,7 +57,7 @@ WAITING = (
     *(
         Waiting(
             f"packages {state.name.lower()}",
-            f"SELECT count(*), min(created_at) FROM packages WHERE state = {state.value}",
+            f"SELECT count(*), min(changed_at) FROM packages WHERE state = {state.value}",
             ("FULFIL_REPLANNING_ORDERS", "RENEW_OUT_OF_STOCK_PACKAGES")
             if state.name in ("OUT_OF_STOCK", "DEFECTIVE_PRODUCT")
             else ("FULFIL_REPLANNING_ORDERS",),

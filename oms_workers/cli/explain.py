@@ -102,6 +102,8 @@ def _print(order: dict[str, Any]) -> None:
 def _print_plan(plan: dict[str, Any]) -> None:
     of = f" of package {plan['package']}" if plan["package"] else ""
     outcome = _OUTCOMES[plan["state"]]
+    if "transfer" in plan["context"]:
+        of, outcome = f" of transfer {plan['context']['transfer']}", "another source was found"
     console().print(f"\nattempt {plan['attempt']}{of} at {plan['created_at']}: {outcome}", markup=False)
     _print_context(plan["context"])
 
@@ -111,19 +113,11 @@ def _print_context(context: dict[str, Any]) -> None:
     console().print(f"scenario {scenario}", markup=False)
     for rule in context["rules"]:
         ranking = ", ".join(rule["ranking"]) or "the locations' ids"
-        print_table(
-            ("location", "available then", "compared by", "verdict"),
-            [
-                (
-                    considered["location"],
-                    _stock(considered.get("stock")),
-                    _stock(considered.get("rank")),
-                    considered["verdict"],
-                )
-                for considered in rule["locations"]
-            ],
-            title=f"rule {rule['rule']} ({rule['mode']}, ranked by {ranking})",
+        _print_locations(
+            rule["locations"], title=f"rule {rule['rule']} ({rule['mode']}, ranked by {ranking})"
         )
+        if "sources" in rule:
+            _print_locations(rule["sources"], title="from where what is missing might be brought")
         for transfer in rule.get("transfers", ()):
             console().print(f"brought from {transfer['from']}: {_stock(transfer['lines'])}", markup=False)
         if "dropped" in rule:
@@ -132,6 +126,17 @@ def _print_context(context: dict[str, Any]) -> None:
         console().print(f"to be held: {context['hold_reason']}", markup=False)
     for line in context["unplaced"]:
         console().print(f"unplaced: {line['quantity']} of {line['sku']}", markup=False)
+
+
+def _print_locations(considered: list[dict[str, Any]], *, title: str) -> None:
+    print_table(
+        ("location", "available then", "compared by", "verdict"),
+        [
+            (line["location"], _stock(line.get("stock")), _stock(line.get("rank")), line["verdict"])
+            for line in considered
+        ],
+        title=title,
+    )
 
 
 def _stock(stock: dict[str, int] | None) -> str:

@@ -13,7 +13,7 @@ def reconcile(
     mend: Annotated[bool, typer.Option("--fix", help="Mend what is found, under the rows' locks.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
-    """Compare `reserved` with the live reservations, and reservations with their packages.
+    """Compare `reserved` with the live reservations, and these with what packages and transfers need.
 
     Ends with status 1 where something is wrong and was not mended.
 
@@ -22,12 +22,13 @@ def reconcile(
     settings.load_or_exit(need_servers=True)
     from oms_workers.cli.services import answering
     from oms_workers.database import connection, database_now
-    from oms_workers.fulfilment.reconciliation import fix, miscounted, ownerless
+    from oms_workers.fulfilment.reconciliation import fix, miscounted, ownerless, uncovered
 
     with answering("PostgreSQL"), connection():
         found = {
             "counters": [row._asdict() for row in miscounted()],
             "reservations": [row._asdict() for row in ownerless()],
+            "items": [row._asdict() for row in uncovered()],
         }
         mended = fix(at=database_now()) if mend and any(found.values()) else {}
     if as_json:
@@ -40,7 +41,7 @@ def reconcile(
 
 def _print(found: dict[str, list[dict[str, object]]], mended: dict[str, int]) -> None:
     if not any(found.values()):
-        print("Every counter is the sum of what it counts, and every live reservation has its owner.")
+        print("Every counter is the sum of what it counts, and every reservation is what its owner needs.")
         return
     print_table(
         ("sku", "location", "counter", "counted"),
@@ -54,6 +55,14 @@ def _print(found: dict[str, list[dict[str, object]]], mended: dict[str, int]) ->
             for row in found["reservations"]
         ],
         title="\nReservations that nothing holds any more",
+    )
+    print_table(
+        ("package or transfer", "sku", "location", "has to hold", "holds"),
+        [
+            (row["owner"], row["sku"], row["location_id"], row["wanted"], row["held"])
+            for row in found["items"]
+        ],
+        title="\nPackages and transfers that do not hold what they need",
     )
     if mended:
         print(", ".join(f"{count} {what}" for what, count in mended.items()))

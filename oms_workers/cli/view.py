@@ -38,7 +38,8 @@ def count_orders() -> dict[str, int]:
                (SELECT count(*) FROM packages WHERE state BETWEEN 500 AND 900) AS packed,
                (SELECT count(*) FROM packages WHERE state = 920) AS out_of_stock,
                (SELECT count(*) FROM order_execution_plans
-                WHERE package_id IS NOT NULL AND state = 'completed') AS replanned,
+                WHERE package_id IS NOT NULL AND state = 'completed'
+                  AND NOT context ? 'transfer') AS replanned,
                (SELECT count(*) FROM transfer_orders) AS transfers
         FROM orders
         """

@@ -27,9 +27,10 @@ def plan_without_committing(name: str) -> list[dict[str, Any]]:
     )
     planned = []
     for order in found:
-        for of, to_plan in _parts_of(order):
-            snapshot = take_snapshot({line.sku for line in to_plan.lines})
-            planned.append(_show(of, snapshot.planner.plan(to_plan)))
+        parts = _parts_of(order)
+        # One planner for all of them: what one package takes is gone for the next.
+        planner = take_snapshot({line.sku for _, part in parts for line in part.lines}).planner
+        planned += [_show(of, planner.plan(part)) for of, part in parts]
     return planned
 
 

@@ -1,17 +1,17 @@
-"""Attempts to plan a package again that placed nothing: counted, traced, and ended when there were too many.
-
-The newest trace of a package replaces the one before it, so that a package that waits for a year does not
-leave a year of traces.
-"""
+"""Attempts to plan a package again that placed nothing: counted, traced, and ended after so many."""
 
 import json
 from collections.abc import Sequence
 from datetime import datetime
 
-from oms_workers.database import execute, rows
+from oms_workers.database import execute
 from oms_workers.fulfilment.models import PackageState, PlanState
 from oms_workers.fulfilment.planning.plans import Plan
 from oms_workers.fulfilment.states import Change, change_packages
+
+#: The newest traces of a package that are kept, a kilobyte each: one that waits for a year and is looked at
+#: each hour must not leave thousands of them.
+KEPT_TRACES = 5
 
 
 def record_failed_attempts(plans: Sequence[Plan], *, actor: str, at: datetime, max_attempts: int) -> None:
@@ -52,29 +52,6 @@ def record_failed_attempts(plans: Sequence[Plan], *, actor: str, at: datetime, m
 
 
 def _trace(plans: Sequence[Plan], at: datetime) -> None:
-    known = {
-        found.package_id: found.id
-        for found in rows(
-            """
-            SELECT DISTINCT ON (package_id) package_id, id
-            FROM order_execution_plans
-            WHERE package_id = ANY(%s) AND state = %s
-            ORDER BY package_id, id DESC
-            """,
-            ([plan.order.replaces for plan in plans], PlanState.CANCELLED.value),
-        )
-    }
-    again = [plan for plan in plans if plan.order.replaces in known]
-    execute(
-        """
-        UPDATE order_execution_plans
-        SET context = attempt.context::jsonb, created_at = %s
-        FROM unnest(%s::bigint[], %s::text[]) AS attempt (id, context)
-        WHERE order_execution_plans.id = attempt.id
-        """,
-        (at, [known[plan.order.replaces] for plan in again], [json.dumps(plan.context) for plan in again]),
-    )
-    first = [plan for plan in plans if plan.order.replaces not in known]
     execute(
         """
         INSERT INTO order_execution_plans (order_id, attempt, package_id, context, state, created_at)
@@ -85,9 +62,25 @@ def _trace(plans: Sequence[Plan], at: datetime) -> None:
         (
             PlanState.CANCELLED.value,
             at,
-            [plan.order.id for plan in first],
-            [plan.order.attempt for plan in first],
-            [plan.order.replaces for plan in first],
-            [json.dumps(plan.context) for plan in first],
+            [plan.order.id for plan in plans],
+            [plan.order.attempt for plan in plans],
+            [plan.order.replaces for plan in plans],
+            [json.dumps(plan.context) for plan in plans],
         ),
+    )
+    # By the index order_execution_plans_package.
+    execute(
+        """
+        DELETE FROM order_execution_plans
+        WHERE id IN (
+            SELECT id
+            FROM (
+                SELECT id, row_number() OVER (PARTITION BY package_id ORDER BY id DESC) AS age
+                FROM order_execution_plans
+                WHERE package_id = ANY(%s) AND state = %s
+            ) AS traced
+            WHERE age > %s
+        )
+        """,
+        ([plan.order.replaces for plan in plans], PlanState.CANCELLED.value, KEPT_TRACES),
     )

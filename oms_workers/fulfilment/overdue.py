@@ -5,9 +5,9 @@ from datetime import datetime
 from oms_workers.database import connection, rows, transaction
 from oms_workers.fulfilment.commands.packages import settle_order
 from oms_workers.fulfilment.commands.registry import Circumstances, lock_package_by_id
-from oms_workers.fulfilment.isolation import one_by_one
 from oms_workers.fulfilment.models import UNPLANNED_STATES, PackageState
 from oms_workers.fulfilment.states import Change, change_packages
+from oms_workers.isolation import one_by_one
 from oms_workers.scheduling.run import Run
 
 #: Packages that are looked up at once; each is ended in a transaction of its own.

@@ -1,12 +1,14 @@
-"""Comparing the counters of stock with the reservations that they count, and mending them under the lock."""
+"""Counters of stock held against the reservations that they count, and those against what they are for."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
-from oms_workers.database import execute, rows, transaction
+from oms_workers.database import retry_transient, rows, transaction
+from oms_workers.fulfilment.commands.registry import lock_package_by_id
+from oms_workers.reservations.models import ReservationKind
 from oms_workers.reservations.release import release
-from oms_workers.reservations.stock import lock, move
+from oms_workers.reservations.stock import NewReservation, add_missing, lock, move, reserve
 
 REASON = "oms reconcile"
 
@@ -18,6 +20,31 @@ _LIVE = """
     FROM reservations
     WHERE released_at IS NULL
     GROUP BY sku, location_id
+"""
+
+#: What each item of a package that is at its location has to hold there: all of it, without what transfers
+#: that have not ended still bring. A package that is blocked is what it was before.
+_WANTED_BY_PACKAGES = """
+    SELECT package_items.id AS package_item_id, NULL::bigint AS transfer_item_id, packages.id AS package_id,
+           packages.number AS owner, package_items.sku, packages.location_id,
+           package_items.quantity - coalesce((
+               SELECT sum(transfer_items.quantity)
+               FROM transfer_items
+               JOIN transfer_orders AS coming ON coming.id = transfer_id AND coming.state NOT IN (400, 1000)
+               WHERE transfer_items.package_item_id = package_items.id
+           ), 0) AS wanted
+    FROM packages
+    JOIN package_items ON package_items.package_id = packages.id
+    WHERE packages.state IN (100, 150, 200, 300, 400)
+"""
+
+#: What each item of a transfer that has not left its source has to hold there.
+_WANTED_BY_TRANSFERS = """
+    SELECT NULL::bigint, transfer_items.id, transfer_orders.package_id, transfer_orders.number,
+           transfer_items.sku, transfer_orders.source_id, transfer_items.quantity
+    FROM transfer_orders
+    JOIN transfer_items ON transfer_items.transfer_id = transfer_orders.id
+    WHERE transfer_orders.state IN (100, 200)
 """
 
 
@@ -57,32 +84,98 @@ def ownerless() -> list[Any]:
     )
 
 
+def uncovered(package_ids: Sequence[int] | None = None) -> list[Any]:
+    """Items of packages and transfers that hold less or more than they have to, or hold it elsewhere."""
+    return rows(
+        f"""
+        SELECT wanted.*, coalesce(held.units, 0) AS held
+        FROM ({_WANTED_BY_PACKAGES} UNION ALL {_WANTED_BY_TRANSFERS}) AS wanted
+        LEFT JOIN LATERAL (
+            SELECT sum(quantity)::int AS units,
+                   bool_and(sku = wanted.sku AND location_id = wanted.location_id) AS is_there
+            FROM reservations
+            WHERE released_at IS NULL
+              AND (reservations.package_item_id = wanted.package_item_id
+                   OR reservations.transfer_item_id = wanted.transfer_item_id)
+        ) AS held ON true
+        WHERE (coalesce(held.units, 0) <> wanted OR NOT coalesce(is_there, true))
+          AND (%(packages)s::bigint[] IS NULL OR package_id = ANY(%(packages)s))
+        ORDER BY package_id, package_item_id, transfer_item_id
+        """,
+        {"packages": None if package_ids is None else [*package_ids]},
+    )
+
+
 def fix(*, at: datetime) -> dict[str, int]:
-    """Release what has no owner, then set each counter to what it counts; returns how many of each."""
-    found = {"reservations released": 0, "counters set": 0}
+    """Set each counter to what it counts, release what has no owner, and reserve what is not held.
+
+    What a package needs is reserved whether it is there or not: its people may have it in their hands. Where
+    it is not, that is a shortfall, which task 3 relieves. Returns how many there were of each.
+    """
+    # First the counters: one that is too low would not let a reservation go.
+    found = {"counters set": _recount_all(at), "reservations released": 0, "items covered": 0}
     while lost := ownerless()[:BATCH]:
-        with transaction():
-            found["reservations released"] += release([one.id for one in lost], reason=REASON, at=at)
-    wrong = miscounted()
-    for start in range(0, len(wrong), BATCH):
-        with transaction():
-            found["counters set"] += _recount(wrong[start : start + BATCH], at)
+        found["reservations released"] += _do(lambda: release([one.id for one in lost], reason=REASON, at=at))
+    for package_id in sorted({one.package_id for one in uncovered()}):
+        found["items covered"] += _do(lambda: _cover(package_id, at))  # noqa: B023
     return found
+
+
+def _do(work: Callable[[], int]) -> int:
+    def in_transaction() -> int:
+        with transaction():
+            return work()
+
+    return retry_transient(in_transaction)
+
+
+def _recount_all(at: datetime) -> int:
+    wrong = miscounted()
+    batches = [wrong[start : start + BATCH] for start in range(0, len(wrong), BATCH)]
+    return sum(_do(lambda: _recount(batch, at)) for batch in batches)  # noqa: B023
+
+
+def _cover(package_id: int, at: datetime) -> int:
+    """Let the items of one package and its transfers hold what they have to, seen again under their locks."""
+    lock_package_by_id(package_id)
+    rows("SELECT id FROM transfer_orders WHERE package_id = %s ORDER BY id FOR NO KEY UPDATE", (package_id,))
+    wrong = uncovered([package_id])
+    held = rows(
+        """
+        SELECT id
+        FROM reservations
+        WHERE released_at IS NULL AND (package_item_id = ANY(%s) OR transfer_item_id = ANY(%s))
+        ORDER BY id
+        FOR NO KEY UPDATE
+        """,
+        (
+            [one.package_item_id for one in wrong if one.package_item_id],
+            [one.transfer_item_id for one in wrong if one.transfer_item_id],
+        ),
+    )
+    release([reservation.id for reservation in held], reason=REASON, at=at)
+    new = [
+        NewReservation(
+            one.sku,
+            one.location_id,
+            one.wanted,
+            one.package_item_id,
+            one.transfer_item_id,
+            ReservationKind.TRANSFER if one.transfer_item_id else ReservationKind.PACKAGE,
+        )
+        for one in wrong
+        if one.wanted > 0
+    ]
+    add_missing([(each.sku, each.location_id) for each in new])
+    lock({(each.sku, each.location_id) for each in new})
+    reserve(new, reason=REASON, at=at)
+    return len(wrong)
 
 
 def _recount(wrong: Sequence[Any], at: datetime) -> int:
     """Count these again under their lock: in the meantime they may have come right by themselves."""
     keys = [(row.sku, row.location_id) for row in wrong]
-    execute(
-        """
-        INSERT INTO stock (sku, location_id, on_hand)
-        SELECT sku, location_id, 0
-        FROM unnest(%s::text[], %s::bigint[]) AS missing (sku, location_id)
-        ORDER BY sku, location_id
-        ON CONFLICT DO NOTHING
-        """,
-        ([sku for sku, _ in keys], [location_id for _, location_id in keys]),
-    )
+    add_missing(keys)
     lock(keys)
     mended = rows(
         f"""

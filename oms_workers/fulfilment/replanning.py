@@ -21,6 +21,7 @@ from oms_workers.fulfilment.planning.planner import Planner
 from oms_workers.fulfilment.planning.plans import OrderToPlan, Plan
 from oms_workers.fulfilment.snapshot import take_snapshot
 from oms_workers.fulfilment.unplanned import Candidate, claim_packages, find_candidates
+from oms_workers.isolation import in_time
 from oms_workers.scheduling.run import Run
 
 logger = logging.getLogger(__name__)
@@ -28,6 +29,9 @@ logger = logging.getLogger(__name__)
 #: Packages of one transaction, and how many are looked up at once, the most urgent first.
 BATCH = 200
 CANDIDATES = 5_000
+
+#: How long a batch may be planned while its orders and packages are locked; the rest is found again.
+PLANNING_SECONDS = 5.0
 
 #: How often a package may lose its stock to others before it waits for the next run.
 MAX_LOSSES = 5
@@ -97,7 +101,11 @@ def _replan_batch(work: _Replanning, candidates: Sequence[Candidate]) -> None:
         if not orders:
             return
         snapshot = take_snapshot({line.sku for order in orders for line in order.lines})
-        plans = [plan for order in orders if (plan := _plan(work, snapshot.planner, order, now)) is not None]
+        plans = [
+            plan
+            for order in in_time(orders, PLANNING_SECONDS)
+            if (plan := _plan(work, snapshot.planner, order, now)) is not None
+        ]
         useful = [plan for plan in plans if plan.parcels]
         losers = commit_plans(useful, snapshot, actor=work.actor, at=now)
         tired = _count_losses(work, losers)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from oms_workers.database import rows
 from oms_workers.errors import OmsError
 from oms_workers.fulfilment.loading import active_scenarios
-from oms_workers.fulfilment.planning.eligibility import Sieve
+from oms_workers.fulfilment.planning.eligibility import Sieve, Sieved
 from oms_workers.fulfilment.planning.planner import Planner
 from oms_workers.fulfilment.planning.plans import Location
 from oms_workers.fulfilment.planning.scenarios import Filters, Scenario
@@ -44,10 +44,10 @@ def take_snapshot(skus: Iterable[str]) -> Snapshot:
     return Snapshot(Planner(scenarios, locations, available(skus)), default, limited)
 
 
-def allowed_locations(filters: Filters, facts: Mapping[str, str]) -> list[int]:
-    """The ids of the locations that these filters let through for an order with these facts."""
-    locations = [_location(location, {}) for location in _read_locations()]
-    return [location.id for location in Sieve(locations).apply(filters, facts).passed]
+def sieve_locations(filters: Filters, facts: Mapping[str, str]) -> Sieved:
+    """The locations that these filters let through for an order with these facts, and why not the others."""
+    counts = open_packages(None)
+    return Sieve([_location(location, counts) for location in _read_locations()]).apply(filters, facts)
 
 
 def _read_locations() -> list[Any]:

@@ -3,15 +3,14 @@
 from datetime import datetime
 
 from oms_workers.audit_events.record import Event, record
-from oms_workers.database import connection, database_now, execute, row, rows, transaction
-from oms_workers.fulfilment.commands.registry import Transfer, lock_package_by_id
+from oms_workers.database import connection, database_now, execute, jsonb, row, rows, transaction
+from oms_workers.fulfilment.commands.registry import Transfer, lock_transfer_by_id
 from oms_workers.fulfilment.commands.transfers import demand_of, items_of, waits_for_transfer
-from oms_workers.fulfilment.isolation import one_by_one
-from oms_workers.fulfilment.loading import active_scenarios
 from oms_workers.fulfilment.models import TransferState
 from oms_workers.fulfilment.package_rows import next_ids
-from oms_workers.fulfilment.snapshot import allowed_locations
 from oms_workers.fulfilment.states import Change, change_transfers
+from oms_workers.fulfilment.transfer_sources import SOURCES, Choice, choose_source
+from oms_workers.isolation import one_by_one
 from oms_workers.reservations.models import ReservationKind
 from oms_workers.reservations.stock import NewReservation, lock_and_check, reserve
 from oms_workers.scheduling.run import Run
@@ -24,39 +23,6 @@ BATCH = 500
 #: How often a transfer may lose the stock of its next source to others before it waits for the next run.
 MAX_LOSSES = 5
 
-#: The locations that could send a `transfer`: active, not its destination, never tried, with all its items.
-SOURCES = """
-    SELECT locations.id
-    FROM locations
-    WHERE locations.active
-      AND locations.id <> transfer.destination_id
-      AND locations.id NOT IN (
-          SELECT tried.source_id
-          FROM transfer_orders AS tried
-          JOIN transfer_items AS tried_item ON tried_item.transfer_id = tried.id
-          JOIN transfer_items AS own ON own.package_item_id = tried_item.package_item_id
-          WHERE own.transfer_id = transfer.id
-      )
-      AND NOT EXISTS (
-          SELECT FROM excluded_locations AS excluded
-          JOIN package_items USING (order_item_id)
-          JOIN transfer_items AS own ON own.package_item_id = package_items.id
-          WHERE own.transfer_id = transfer.id AND excluded.location_id = locations.id
-            AND excluded.until > now()
-      )
-      AND NOT EXISTS (
-          SELECT FROM (
-              SELECT sku, sum(quantity) AS units
-              FROM transfer_items
-              WHERE transfer_id = transfer.id
-              GROUP BY sku
-          ) AS needed
-          LEFT JOIN stock ON stock.sku = needed.sku AND stock.location_id = locations.id
-          WHERE coalesce(on_hand - reserved - safety, 0) < needed.units
-      )
-    ORDER BY locations.priority, locations.id
-"""
-
 
 def replan_transfers(run: Run) -> dict[str, int]:
     """Give each transfer that is out of stock another source, one that was not tried for its package's items.
@@ -66,32 +32,32 @@ def replan_transfers(run: Run) -> dict[str, int]:
     counts = {"looked_at": 0, "replaced": 0}
     last = 0
     while batch := _out_of_stock_after(last):
-        for transfer_id, package_id in batch:
+        for transfer_id in batch:
             counts["looked_at"] += 1
             counts["replaced"] += one_by_one(
-                lambda: _find_another_source(transfer_id, package_id),  # noqa: B023
+                lambda: _find_another_source(transfer_id),  # noqa: B023
                 f"Transfer {transfer_id} cannot be given another source",
             )
-        last = batch[-1][0]
+        last = batch[-1]
         if run.should_stop():
             break
     return counts
 
 
-def _find_another_source(transfer_id: int, package_id: int) -> bool:
+def _find_another_source(transfer_id: int) -> bool:
     with connection():
         for _ in range(MAX_LOSSES):
-            replaced = _replan(transfer_id, package_id)
+            replaced = _replan(transfer_id)
             if replaced is not None:
                 return replaced
     return False
 
 
-def _out_of_stock_after(last: int) -> list[tuple[int, int]]:
+def _out_of_stock_after(last: int) -> list[int]:
     """Those that have a chance: some location that was not tried has every item of it."""
     # The index transfer_orders_open holds only what is not done.
     query = f"""
-        SELECT transfer.id, transfer.package_id
+        SELECT transfer.id
         FROM transfer_orders AS transfer
         JOIN packages ON packages.id = transfer.package_id
         WHERE transfer.state = 920 AND transfer.id > %s AND packages.state IN (150, 300)
@@ -100,63 +66,42 @@ def _out_of_stock_after(last: int) -> list[tuple[int, int]]:
         LIMIT %s
     """
     with connection():
-        return [(found.id, found.package_id) for found in rows(query, (last, BATCH))]
+        return [transfer.id for transfer in rows(query, (last, BATCH))]
 
 
-def _replan(transfer_id: int, package_id: int) -> bool | None:
+def _replan(transfer_id: int) -> bool | None:
     """Replace one transfer, in a transaction of its own; None where others took its next source's stock."""
     with transaction():
-        package = lock_package_by_id(package_id)
-        found = row(
-            """
-            SELECT id, number, source_id, destination_id, state
-            FROM transfer_orders
-            WHERE id = %s
-            FOR NO KEY UPDATE
-            """,
-            (transfer_id,),
-        )
-        if found is None or found.state != TransferState.OUT_OF_STOCK or not waits_for_transfer(package):
+        transfer = lock_transfer_by_id(transfer_id)
+        if transfer.state is not TransferState.OUT_OF_STOCK or not waits_for_transfer(transfer.package):
             return False
-        source = row(
-            f"""
-            SELECT source.id
-            FROM transfer_orders AS transfer, LATERAL ({SOURCES}) AS source
-            WHERE transfer.id = %(id)s
-              AND (%(allowed)s::bigint[] IS NULL OR source.id = ANY(%(allowed)s))
-            LIMIT 1
-            """,
-            {"id": transfer_id, "allowed": _allowed_sources(package.plan_id)},
-        )
-        if source is None:
+        choice = choose_source(transfer)
+        if choice is None:
             return False
-        state = TransferState(found.state)
-        transfer = Transfer(found.id, found.number, found.source_id, found.destination_id, state, package)
-        if lock_and_check([demand_of(transfer, source.id)]) != [True]:
+        if lock_and_check([demand_of(transfer, choice.location_id)]) != [True]:
             return None
-        _replace(transfer, source.id, database_now())
+        at = database_now()
+        _trace(transfer, choice, at)
+        _replace(transfer, choice.location_id, at)
         return True
 
 
-def _allowed_sources(plan_id: int) -> list[int] | None:
-    """The locations from which the rule that asked for the transfer brings things; None if it is gone."""
-    plan = row(
+def _trace(transfer: Transfer, choice: Choice, at: datetime) -> None:
+    """Keep why this source was chosen, as one more attempt at the transfer's package."""
+    execute(
         """
-        SELECT context, facts
+        INSERT INTO order_execution_plans (order_id, attempt, package_id, state, context, created_at)
+        SELECT %(order)s, coalesce(max(attempt), 0) + 1, %(package)s, 'completed', %(context)s, %(at)s
         FROM order_execution_plans
-        JOIN orders ON orders.id = order_id
-        WHERE order_execution_plans.id = %s
+        WHERE order_id = %(order)s
         """,
-        (plan_id,),
+        {
+            "order": transfer.package.order_id,
+            "package": transfer.package.id,
+            "context": jsonb(choice.context),
+            "at": at,
+        },
     )
-    if plan is None:
-        return None
-    asked = {rule["rule"] for rule in plan.context["rules"] if "transfers" in rule and "dropped" not in rule}
-    for scenario in active_scenarios():
-        for rule in scenario.rules if scenario.name == plan.context["scenario"] else ():
-            if rule.name in asked:
-                return allowed_locations(rule.transfer_from, plan.facts)
-    return None
 
 
 def _replace(transfer: Transfer, source_id: int, at: datetime) -> None:

@@ -36,7 +36,8 @@ def find_candidates(
             CROSS JOIN LATERAL (
                 SELECT package_id
                 FROM package_items
-                WHERE package_items.sku = available.sku AND state IN ({listed})
+                JOIN order_items ON order_items.id = order_item_id AND order_items.status <> ALL(%(closed)s)
+                WHERE package_items.sku = available.sku AND package_items.state IN ({listed})
                 OFFSET 0
             ) AS item
             WHERE EXISTS (
@@ -63,7 +64,12 @@ def find_candidates(
         ORDER BY orders.priority DESC, promised_at, placed_at, packages.id
         LIMIT %(limit)s
         """,
-        {"now": now, "slot": slot, "limit": limit},
+        {
+            "now": now,
+            "slot": slot,
+            "limit": limit,
+            "closed": [status.value for status in CLOSED_LINE_STATUSES],
+        },
     )
     return [Candidate(*candidate) for candidate in found]
 

@@ -13,6 +13,7 @@ from oms_workers.fulfilment.commit import commit_plans
 from oms_workers.fulfilment.planning.planner import Planner
 from oms_workers.fulfilment.planning.plans import Line, OrderToPlan, Plan
 from oms_workers.fulfilment.snapshot import take_snapshot
+from oms_workers.isolation import in_time
 from oms_workers.orders.models import CLOSED_LINE_STATUSES
 from oms_workers.scheduling.run import Run
 
@@ -24,6 +25,10 @@ ACTOR = "oms.fulfilment.tasks.fulfil_waiting_orders"
 #: stock which it locks is free again in a fraction of a second.
 BATCH = 500
 
+#: How long a batch may be planned while its orders are locked; what is left of it is the next one's. Far
+#: from `IDLE_IN_TRANSACTION_TIMEOUT_SECONDS`, and short enough that a worker that is to stop does.
+PLANNING_SECONDS = 5.0
+
 #: How often an order may lose its stock to others before it waits for `LOSER_PAUSE`.
 MAX_LOSSES = 5
 LOSER_PAUSE = timedelta(minutes=1)
@@ -34,11 +39,20 @@ FAILURE_PAUSE = timedelta(minutes=10)
 
 @dataclass
 class Tally:
-    """What a run has done, and which orders gave it trouble."""
+    """What a run has done, and which orders gave it trouble.
+
+    `claimed` are the orders of the batch at hand; `singly` is how many are still planned one by one, after a
+    batch that could not be written.
+    """
 
     counts: Counter[str] = field(default_factory=lambda: Counter(orders=0, packages=0, out_of_stock=0))
     losses: Counter[int] = field(default_factory=Counter)
-    size: int = field(default_factory=lambda: BATCH)
+    claimed: list[int] = field(default_factory=list)
+    singly: int = 0
+
+    @property
+    def size(self) -> int:
+        return 1 if self.singly > 0 else BATCH
 
 
 def plan_waiting_orders(run: Run) -> dict[str, int]:
@@ -63,24 +77,31 @@ def _plan_batch(tally: Tally) -> bool:
         with transaction():
             return _claim_plan_commit(tally)
     except (DataError, IntegrityError) as error:
-        # One order of the batch cannot be written, and it is not known which: one at a time from now on.
         if tally.size > 1:
+            # One order of the batch cannot be written, and it is not known which.
             logger.warning("A batch cannot be committed and is tried order by order: %s", error)
-            tally.size = 1
-            return True
-        return _postpone_first(str(error))
+            tally.singly = len(tally.claimed)
+        else:
+            _postpone_claimed(tally, str(error))
+        return True
 
 
 def _claim_plan_commit(tally: Tally) -> bool:
     now = database_now()
     orders = claim_orders(tally.size, now)
+    tally.claimed = [order.id for order in orders]
     if not orders:
         return False
     snapshot = take_snapshot({line.sku for order in orders for line in order.lines})
-    plans = [plan for order in orders if (plan := _plan(snapshot.planner, order, now, tally)) is not None]
+    plans = [
+        plan
+        for order in in_time(orders, PLANNING_SECONDS)
+        if (plan := _plan(snapshot.planner, order, now, tally)) is not None
+    ]
     losers = commit_plans(plans, snapshot, actor=ACTOR, at=now)
     _count(tally, plans, losers)
     _let_losers_wait(tally, losers, now)
+    tally.singly -= 1
     return True
 
 
@@ -166,16 +187,22 @@ def _let_losers_wait(tally: Tally, losers: list[Plan], now: datetime) -> None:
         execute("UPDATE orders SET next_plan_at = %s WHERE id = ANY(%s)", (now + LOSER_PAUSE, tired))
 
 
-def _postpone_first(problem: str) -> bool:
-    """The order that a batch of one has claimed is the one that cannot be written."""
+def _postpone_claimed(tally: Tally, problem: str) -> None:
+    """The order that a batch of one had claimed is the one that cannot be written."""
+    tally.singly -= 1
+    tally.counts["failed"] += 1
     with transaction():
         now = database_now()
-        for order in claim_orders(1, now):
-            logger.error("The plan of order %s cannot be written: %s", order.id, problem)
-            _postpone(order.id, problem, now)
-    return True
+        for order_id in tally.claimed:
+            logger.error("The plan of order %s cannot be written: %s", order_id, problem)
+            _postpone(order_id, problem, now)
 
 
 def _postpone(order_id: int, problem: str, now: datetime) -> None:
-    execute("UPDATE orders SET next_plan_at = %s WHERE id = %s", (now + FAILURE_PAUSE, order_id))
-    record([Event("order", order_id, "planning_failed", {"problem": problem})], actor=ACTOR, at=now)
+    """Let an order that cannot be planned wait, unless somebody else has planned it meanwhile."""
+    waiting = execute(
+        "UPDATE orders SET next_plan_at = %s WHERE id = %s AND state = 'waiting'",
+        (now + FAILURE_PAUSE, order_id),
+    )
+    if waiting:
+        record([Event("order", order_id, "planning_failed", {"problem": problem})], actor=ACTOR, at=now)

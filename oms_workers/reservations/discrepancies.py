@@ -4,15 +4,21 @@ A rejection never edits `on_hand`, which is the hub's to say. It reserves what i
 that nothing more is promised from it, until task 6 or a newer snapshot clears it.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from peewee import DataError, IntegrityError
+
 from oms_workers.database import retry_transient, rows, transaction
+from oms_workers.isolation import one_by_one
 from oms_workers.reservations.models import ReservationKind
 from oms_workers.reservations.release import release
 from oms_workers.reservations.stock import Key, NewReservation, lock, reserve
 from oms_workers.scheduling.run import Run
+
+logger = logging.getLogger(__name__)
 
 #: Reservations that one transaction clears.
 BATCH = 500
@@ -56,32 +62,54 @@ def clear(run: Run, *, minimum_age: timedelta, reason: str) -> dict[str, int]:
 
     Those are: older than `minimum_age`, expired, or made before a newer snapshot of the same stock.
     """
-    cleared = 0
-    while batch := retry_transient(lambda: _clear_batch(run.now, minimum_age, reason)):
-        cleared += batch
+    counts = {"cleared": 0}
+    last = 0
+    while due := retry_transient(lambda: _clear_batch(last, run.now, minimum_age, reason, counts)):  # noqa: B023
+        last = due[-1]
         if run.should_stop():
             break
-    return {"cleared": cleared}
+    return counts
 
 
-def _clear_batch(now: datetime, minimum_age: timedelta, reason: str) -> int:
-    with transaction():
-        return release(_due(now, minimum_age), reason=reason, at=now)
+def _clear_batch(
+    last: int, now: datetime, minimum_age: timedelta, reason: str, counts: dict[str, int]
+) -> Sequence[int]:
+    """Release the next ones after `last`, one by one where together they cannot be; returns their ids."""
+    due: Sequence[int] = ()
+    try:
+        with transaction():
+            due = _due(last, now, minimum_age)
+            cleared = release(due, reason=reason, at=now)
+    except (DataError, IntegrityError) as error:
+        # A counter that has drifted below what it counts, of which `oms reconcile` tells more.
+        logger.warning("Discrepancies cannot be cleared together and are cleared one by one: %s", error)
+        cleared = sum(_clear_one(discrepancy, now, reason) for discrepancy in due)
+    counts["cleared"] += cleared
+    return due
 
 
-def _due(now: datetime, minimum_age: timedelta) -> Sequence[int]:
+def _clear_one(discrepancy: int, now: datetime, reason: str) -> bool:
+    def work() -> bool:
+        with transaction():
+            return release([discrepancy], reason=reason, at=now) == 1
+
+    problem = f"Discrepancy {discrepancy} cannot be cleared; see `oms reconcile`"
+    return one_by_one(work, problem)
+
+
+def _due(last: int, now: datetime, minimum_age: timedelta) -> Sequence[int]:
     # The index reservations_discrepancies holds only what is still to be cleared.
     found = rows(
         """
         SELECT reservations.id
         FROM reservations
         LEFT JOIN stock USING (sku, location_id)
-        WHERE kind = 'discrepancy' AND released_at IS NULL
+        WHERE kind = 'discrepancy' AND released_at IS NULL AND reservations.id > %(last)s
           AND (created_at <= %(before)s OR expires_at <= %(now)s OR created_at < snapshot_at)
         ORDER BY reservations.id
         LIMIT %(limit)s
         FOR NO KEY UPDATE OF reservations SKIP LOCKED
         """,
-        {"before": now - minimum_age, "now": now, "limit": BATCH},
+        {"last": last, "before": now - minimum_age, "now": now, "limit": BATCH},
     )
     return [discrepancy.id for discrepancy in found]

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from oms_workers.database import execute, row, rows
 from oms_workers.errors import OmsError
-from oms_workers.reservations.stock import Key, lock, move
+from oms_workers.reservations.stock import Key, add_missing, lock, move
 
 _LOCATION_COLUMNS = (
     "code",
@@ -81,12 +81,15 @@ def load_locations(specs: Sequence[LocationSpec]) -> int:
     if defaults:
         execute("UPDATE locations SET is_default = false WHERE is_default AND code <> %s", (defaults[0],))
     for spec in specs:
+        # Naming the unique column would take the lock of one who changes a key: whoever writes a package of
+        # the location would wait for it, and deadlock with the stock that is loaded in this transaction.
+        given = sorted(spec.model_fields_set - {"code"})
         execute(
             f"""
             INSERT INTO locations ({", ".join(_LOCATION_COLUMNS)})
             VALUES ({", ".join(f"%({column})s" for column in _LOCATION_COLUMNS)})
             ON CONFLICT (code) DO UPDATE
-            SET {", ".join(f"{column} = excluded.{column}" for column in sorted(spec.model_fields_set))}
+            SET {", ".join(f"{column} = excluded.{column}" for column in given)}
             """,
             spec.model_dump(),
         )
@@ -110,25 +113,22 @@ def load_stock(specs: Sequence[StockSpec], *, at: datetime) -> int:
     wanted = {(spec.sku, locations[spec.location]): (spec.on_hand, spec.safety) for spec in specs}
     if len(wanted) < len(specs):
         raise LoadError("The stock of one sku at one location is given twice.")
+    add_missing(wanted)
     before = lock(wanted)
-    _upsert(wanted, at)
-    moved = [
-        (*key, on_hand - (before[key].on_hand if key in before else 0))
-        for key, (on_hand, _) in wanted.items()
-    ]
+    _set(wanted, at)
+    moved = [(*key, on_hand - before[key].on_hand) for key, (on_hand, _) in wanted.items()]
     move([move for move in moved if move[2]], kind="snapshot", reason="oms load", at=at)
     return len(wanted)
 
 
-def _upsert(wanted: dict[Key, tuple[int, int]], at: datetime) -> None:
+def _set(wanted: dict[Key, tuple[int, int]], at: datetime) -> None:
     columns: Any = zip(*((*key, *units) for key, units in sorted(wanted.items())), strict=True)
     execute(
         """
-        INSERT INTO stock (sku, location_id, on_hand, safety, snapshot_at)
-        SELECT new.*, %s
-        FROM unnest(%s::text[], %s::bigint[], %s::int[], %s::int[]) AS new
-        ON CONFLICT (sku, location_id) DO UPDATE
-        SET on_hand = excluded.on_hand, safety = excluded.safety, snapshot_at = excluded.snapshot_at
+        UPDATE stock
+        SET on_hand = new.on_hand, safety = new.safety, snapshot_at = %s
+        FROM unnest(%s::text[], %s::bigint[], %s::int[], %s::int[]) AS new (sku, location_id, on_hand, safety)
+        WHERE stock.sku = new.sku COLLATE "C" AND stock.location_id = new.location_id
         """,
         (at, *(list(column) for column in columns)),
     )

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from oms_workers.database import execute, rows
-from oms_workers.reservations.stock import Movement, change_counters, lock, move
+from oms_workers.reservations.stock import Movement, add_missing, change_counters, lock, move
 
 
 def of_package_items(package_item_ids: Sequence[int]) -> list[int]:
@@ -56,17 +56,9 @@ def consume(reservation_ids: Sequence[int], *, reason: str, at: datetime) -> int
 
 def receive(arrived: Sequence[Movement], *, reason: str, at: datetime) -> None:
     """Units come to a location and are on hand."""
-    execute(
-        """
-        INSERT INTO stock (sku, location_id, on_hand)
-        SELECT DISTINCT sku, location_id, 0
-        FROM unnest(%s::text[], %s::bigint[]) AS arrived (sku, location_id)
-        ORDER BY sku, location_id
-        ON CONFLICT DO NOTHING
-        """,
-        ([sku for sku, _, _ in arrived], [location_id for _, location_id, _ in arrived]),
-    )
-    lock({(sku, location_id) for sku, location_id, _ in arrived})
+    keys = {(sku, location_id) for sku, location_id, _ in arrived}
+    add_missing(keys)
+    lock(keys)
     change_counters(arrived, on_hand=1)
     move(arrived, kind="received", reason=reason, at=at)
 

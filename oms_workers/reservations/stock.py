@@ -96,6 +96,20 @@ def lock(keys: Iterable[Key]) -> dict[Key, Level]:
     return {(sku, location_id): Level(*units) for sku, location_id, *units in found}
 
 
+def add_missing(keys: Iterable[Key]) -> None:
+    """Rows for stock that has none yet, sorted, so that whoever comes at the same time meets their locks."""
+    pairs = sorted(set(keys))
+    execute(
+        """
+        INSERT INTO stock (sku, location_id, on_hand)
+        SELECT new.*, 0
+        FROM unnest(%s::text[], %s::bigint[]) AS new
+        ON CONFLICT DO NOTHING
+        """,
+        ([sku for sku, _ in pairs], [location_id for _, location_id in pairs]),
+    )
+
+
 def _take(left: dict[Key, int], demand: Demand) -> bool:
     if any(left.get(key, 0) < units for key, units in demand.items()):
         return False

@@ -15,6 +15,15 @@ def held_by(package: Package) -> list[int]:
     return of_package_items([item.id for item in package.items])
 
 
+def units_held_by(package: Package) -> dict[str, int]:
+    """The units by sku that a locked package has reserved at its own location."""
+    found: list[tuple[str, int]] = rows(
+        "SELECT sku, sum(quantity)::int FROM reservations WHERE id = ANY(%s) GROUP BY sku",
+        (held_by(package),),
+    )
+    return dict(found)
+
+
 def give_back(package: Package, reason: str, circumstances: Circumstances) -> None:
     """Release all that a locked package holds, and stop its transfers where they have not been sent.
 

@@ -185,25 +185,32 @@ def _run(chosen: Command, number: str, request: Request, actor: str) -> str:
 def _lock(chosen: Command, number: str) -> Package | Transfer:
     if chosen.subject is Subject.PACKAGE:
         return lock_package(number)
-    found = row("SELECT package_id FROM transfer_orders WHERE number = %s", (number,))
+    found = row("SELECT id FROM transfer_orders WHERE number = %s", (number,))
     if found is None:
         raise UnknownPackageError(
             f"{chosen.name} is for transfers, and no transfer has the number {number!r}."
         )
+    return lock_transfer_by_id(found.id)
+
+
+def lock_transfer_by_id(id_: int) -> Transfer:
+    """The transfer with this id, its package's order, its package and itself locked, in this order."""
+    found = row("SELECT package_id FROM transfer_orders WHERE id = %s", (id_,))
+    assert found is not None, "transfers are never deleted"
     package = lock_package_by_id(found.package_id)
     transfer = row(
         """
-        SELECT id, source_id, destination_id, state
+        SELECT id, number, source_id, destination_id, state
         FROM transfer_orders
-        WHERE number = %s
+        WHERE id = %s
         FOR NO KEY UPDATE
         """,
-        (number,),
+        (id_,),
     )
     assert transfer is not None
     return Transfer(
         transfer.id,
-        number,
+        transfer.number,
         transfer.source_id,
         transfer.destination_id,
         TransferState(transfer.state),

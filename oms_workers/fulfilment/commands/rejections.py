@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping
 from oms_workers.audit_events.record import Event, record
 from oms_workers.database import execute, row
 from oms_workers.errors import OmsError
-from oms_workers.fulfilment.commands.holdings import give_back
+from oms_workers.fulfilment.commands.exclusions import exclude
+from oms_workers.fulfilment.commands.holdings import give_back, units_held_by
 from oms_workers.fulfilment.commands.registry import Circumstances, Item, Package, Request, command
 from oms_workers.fulfilment.models import PackageState
 from oms_workers.fulfilment.package_rows import next_ids
@@ -70,9 +71,12 @@ def _reject(
     """The whole package waits for another plan; `request.missing` says which skus the meaning is about."""
     _check_missing(package, request.missing)
     rejected = request.missing or _units(package.items)
+    # What a transfer was to bring never was at the location, and its shelf says nothing about it.
+    held = units_held_by(package)
     give_back(package, state.name, circumstances)
-    _deny(package, rejected, request.meaning or default, state.name, circumstances)
-    _exclude((item.order_item_id for item in package.items), package.location_id, circumstances)
+    denied = {sku: min(units, held[sku]) for sku, units in rejected.items() if sku in held}
+    _deny(package, denied, request.meaning or default, state.name, circumstances)
+    exclude((item.order_item_id for item in package.items), package.location_id, circumstances)
     content = {"missing": dict(rejected), "reason": request.reason}
     change = Change(package.id, package.state, state, "rejected", content)
     change_packages([change], actor=circumstances.actor, at=circumstances.at)
@@ -95,7 +99,7 @@ def _part(package: Package, request: Request, circumstances: Circumstances) -> N
     _move_items(missing, new_id)
     meaning = request.meaning or Meaning.ALL
     _deny(package, request.missing, meaning, "PRODUCT_NOT_FOUND_ADVANCED", circumstances)
-    _exclude((item.order_item_id for item, _ in missing), package.location_id, circumstances)
+    exclude((item.order_item_id for item, _ in missing), package.location_id, circumstances)
     content = {"missing": dict(request.missing), "package": new_number, "reason": request.reason}
     events = [
         Event("package", package.id, "parted", content),
@@ -187,16 +191,4 @@ def _deny(
         reason=reason,
         at=circumstances.at,
         lifetime=circumstances.discrepancy_lifetime,
-    )
-
-
-def _exclude(order_item_ids: Iterable[int], location_id: int, circumstances: Circumstances) -> None:
-    execute(
-        """
-        INSERT INTO excluded_locations (order_item_id, location_id, until)
-        SELECT DISTINCT order_item_id, %s::bigint, %s::timestamptz
-        FROM unnest(%s::bigint[]) AS order_item_id
-        ON CONFLICT (order_item_id, location_id) DO UPDATE SET until = excluded.until
-        """,
-        (location_id, circumstances.at + circumstances.exclusion, [*order_item_ids]),
     )

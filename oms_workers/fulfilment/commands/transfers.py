@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping
 
 from oms_workers.database import execute, row, rows
+from oms_workers.fulfilment.commands.exclusions import exclude
 from oms_workers.fulfilment.commands.registry import (
     Circumstances,
     Item,
@@ -32,8 +33,7 @@ def ready_transfer(transfer: Transfer, request: Request, circumstances: Circumst
 @command("SHIP_TRANSFER", S.WAITING, S.READY_FOR_SHIPMENT)
 def ship_transfer(transfer: Transfer, request: Request, circumstances: Circumstances) -> None:
     """It has left its source, where its units are not on hand any more."""
-    held = of_transfer_items([item_id for item_id, _ in items_of(transfer)])
-    consume(held, reason="SHIP_TRANSFER", at=circumstances.at)
+    consume(reservations_of(transfer), reason="SHIP_TRANSFER", at=circumstances.at)
     _go(transfer, S.IN_TRANSIT, "shipped", request, circumstances)
 
 
@@ -57,9 +57,9 @@ def deliver_transfer(transfer: Transfer, request: Request, circumstances: Circum
 
 @command("TRANSFER_OUT_OF_STOCK", S.WAITING, S.READY_FOR_SHIPMENT)
 def transfer_out_of_stock(transfer: Transfer, request: Request, circumstances: Circumstances) -> None:
-    """The source does not have its items: another source is looked for."""
-    held = of_transfer_items([item_id for item_id, _ in items_of(transfer)])
-    release(held, reason="TRANSFER_OUT_OF_STOCK", at=circumstances.at)
+    """The source does not have its items: another source is looked for, and its lines go there no more."""
+    items = items_of(transfer)
+    release(reservations_of(transfer), reason="TRANSFER_OUT_OF_STOCK", at=circumstances.at)
     block(
         demand_of(transfer, transfer.source_id),
         request.meaning or Meaning.ALL,
@@ -67,6 +67,7 @@ def transfer_out_of_stock(transfer: Transfer, request: Request, circumstances: C
         at=circumstances.at,
         lifetime=circumstances.discrepancy_lifetime,
     )
+    exclude((item.order_item_id for _, item in items), transfer.source_id, circumstances)
     _go(transfer, S.OUT_OF_STOCK, "rejected", request, circumstances)
 
 
@@ -98,6 +99,11 @@ def items_of(transfer: Transfer) -> list[tuple[int, Item]]:
         (transfer.id,),
     )
     return [(id_, Item(*item)) for id_, *item in found]
+
+
+def reservations_of(transfer: Transfer) -> list[int]:
+    """The live reservations that a locked transfer has at its source, by id, locked."""
+    return of_transfer_items([item_id for item_id, _ in items_of(transfer)])
 
 
 def demand_of(transfer: Transfer, location_id: int) -> Mapping[tuple[str, int], int]:

@@ -4,140 +4,56 @@ The environment wins over `.env`, which wins over what a running `oms up` has le
 An empty value means unset. Everything wrong is reported together, and no secret is ever shown.
 """
 
-import difflib
-import json
-import os
-import re
 import sys
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar
-from urllib.parse import urlsplit
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any, NoReturn
 from zoneinfo import ZoneInfo
 
-import redis
-from dotenv import dotenv_values
-from psycopg.conninfo import conninfo_to_dict
-from pydantic import AfterValidator, Field, PrivateAttr, SecretStr, TypeAdapter, ValidationError
+from pydantic import Field, PrivateAttr, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from oms_workers.scheduling.cadence import (
-    CRONTAB_EXAMPLE,
-    INTERVAL_EXAMPLE,
-    Cadence,
-    Crontab,
-    Interval,
-    has_two_day_fields,
-    parse_crontab,
-    parse_interval,
+from oms_workers.configuration.environment import (
+    LOCAL_DIRECTORY,
+    LOCAL_SERVERS,
+    environment,
+    problems_of_dotenv,
 )
+from oms_workers.configuration.problems import Problem, SettingsError, shown
+from oms_workers.configuration.switches import TASK_KEYS, Switch, misspellings, read_switches
+from oms_workers.configuration.values import DatabaseUrl, HttpUrl, RedisUrl, TimeZoneName, Token
+from oms_workers.scheduling.cadence import Crontab, has_two_day_fields
+
+__all__ = [
+    "EXIT_MISCONFIGURED",
+    "LOCAL_DIRECTORY",
+    "LOCAL_SERVERS",
+    "TASK_KEYS",
+    "Problem",
+    "Settings",
+    "SettingsError",
+    "Switch",
+    "current",
+    "environment",
+    "exit_misconfigured",
+    "load",
+    "load_or_exit",
+    "missing_servers",
+    "omnitron_problems",
+    "warnings",
+]
 
 #: The exit status of every program here that is given a configuration it cannot use.
 EXIT_MISCONFIGURED = 2
 
-#: Each task has three variables: `KEY` (true or false, default true), `KEY_CRONTAB` (minute,hour,day,month,
-#: weekday) and `KEY_SCHEDULE` (seconds). At most one of the last two may be set.
-TASK_KEYS = (
-    "OMNITRON_ORDERS",
-    "FULFIL_WAITING_ORDERS",
-    "FULFIL_REPLANNING_ORDERS",
-    "RENEW_OUT_OF_STOCK_PACKAGES",
-    "RENEW_OUT_OF_STOCK_TRANSFERS",
-    "DAILY_CLEAR_INVENTORY_DISCREPANCIES",
-    "UPDATE_TRACKING_INFORMATIONS",
-    "UPDATE_TRACKING_INFORMATIONS_SEVEN_DAYS",
-    "UPDATE_TRANSFER_SHIPMENTS_TRACKING_INFORMATIONS",
-    "UNDELIVERED_WHISPERER_TASKS",
-    "DB_MAINTENANCE",
-    "ARCHIVE_OLD_AUDIT_EVENTS",
-    "PROCESS_CANCELLATION_PLANS",
-    "RERUN_PLANS_FOR_CANCELLATION_WAITING_PACKAGES",
-    "UPDATE_ORDER_EXECUTION_PLAN_CONTEXT",
-    "WHISPERER_TRIGGER_EVENT_QUEUE_EVENTS",
-    "DELETE_OLD_WEBHOOK_REQUEST_RECORDS",
-    "AUTO_RUN_SHIP_THE_PACKAGE_COMMAND",
-)
-
-#: What `oms up` keeps: the embedded servers' data, their addresses and the logs.
-LOCAL_DIRECTORY = Path(".oms")
-LOCAL_SERVERS = LOCAL_DIRECTORY / "servers.json"
-
-T = TypeVar("T")
-
-#: How alike an unknown variable must be to a task's key to be taken for a misspelling of it.
-_MISSPELLING_CUTOFF = 0.9
-_SHOWN_CHARACTERS = 80
-_USERINFO = re.compile(r"//[^/\s]*@")
-
-
-def _url_with(*schemes: str, host_required: bool) -> AfterValidator:
-    def check(value: Any) -> Any:
-        url = value.get_secret_value() if isinstance(value, SecretStr) else value
-        try:
-            parts = urlsplit(url)
-            parts.port  # noqa: B018 - the property raises where the port is no number
-        except ValueError as error:
-            raise ValueError("is not a URL") from error
-        if parts.scheme not in schemes:
-            raise ValueError(f"has the scheme {parts.scheme!r} instead of {' or '.join(schemes)}")
-        if host_required and not parts.hostname:
-            raise ValueError("names no host")
-        if host_required and parts.username is not None:
-            raise ValueError("holds a user name; credentials have variables of their own")
-        return value
-
-    return AfterValidator(check)
-
-
-def _readable_by(parse: Callable[[str], object], program: str) -> AfterValidator:
-    """Let the library that will use an address read it now; its own words quote it, and stay unsaid."""
-
-    def check(value: SecretStr) -> SecretStr:
-        try:
-            parse(value.get_secret_value())
-        except Exception:  # noqa: BLE001 - whatever it is, the value cannot be used
-            raise ValueError(
-                f"cannot be read by {program}: look for a misspelt option, or a sign in the password that"
-                " has to be percent-encoded"
-            ) from None
-        return value
-
-    return AfterValidator(check)
-
-
-def _token(value: SecretStr) -> SecretStr:
-    token = value.get_secret_value().strip()
-    if not token.isascii() or not token.isprintable() or " " in token:
-        raise ValueError("holds signs that an HTTP header cannot have")
-    return SecretStr(token)
-
-
-def _time_zone(name: str) -> str:
-    try:
-        ZoneInfo(name)
-    except (KeyError, ValueError, OSError) as error:
-        raise ValueError("is not a time zone of the IANA database") from error
-    return name
-
-
-DatabaseUrl = Annotated[
-    SecretStr,
-    _url_with("postgres", "postgresql", host_required=False),
-    _readable_by(conninfo_to_dict, "libpq"),
-]
-RedisUrl = Annotated[
-    SecretStr,
-    _url_with("redis", "rediss", "unix", host_required=False),
-    _readable_by(redis.ConnectionPool.from_url, "redis"),
-]
-HttpUrl = Annotated[str, _url_with("http", "https", host_required=True)]
+#: By how much a clock may move without cronsim's losing its way.
+_WHOLE_HOUR = timedelta(hours=1)
 
 
 class Settings(BaseSettings):
     """What this process is told from outside; see `current()` and `load()`."""
 
-    model_config = SettingsConfigDict(env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(extra="ignore", frozen=True)
 
     # Servers
     database_url: DatabaseUrl | None = Field(
@@ -167,7 +83,7 @@ class Settings(BaseSettings):
     )
 
     # Schedule
-    time_zone: Annotated[str, AfterValidator(_time_zone)] = Field(
+    time_zone: TimeZoneName = Field(
         default="UTC", description="the IANA zone in which crontabs are read", examples=["Europe/Istanbul"]
     )
     tick_seconds: int = Field(
@@ -189,7 +105,7 @@ class Settings(BaseSettings):
     omnitron_url: HttpUrl | None = Field(
         default=None, description="the hub's address", examples=["https://merchant.omnitron.example.com"]
     )
-    omnitron_token: Annotated[SecretStr, AfterValidator(_token)] | None = Field(
+    omnitron_token: Token | None = Field(
         default=None, description="API key; or a user name and password", examples=["0a1b2c3d"]
     )
     omnitron_username: str | None = Field(
@@ -232,13 +148,13 @@ class Settings(BaseSettings):
         examples=["86400"],
     )
 
-    _switches: "dict[str, Switch]" = PrivateAttr(default_factory=dict)
+    _switches: dict[str, Switch] = PrivateAttr(default_factory=dict)
 
     @property
     def zone(self) -> ZoneInfo:
         return ZoneInfo(self.time_zone)
 
-    def switch(self, env_key: str) -> "Switch":
+    def switch(self, env_key: str) -> Switch:
         """What the three variables of a task say; raises KeyError for a key that is none of ours."""
         return self._switches[env_key]
 
@@ -247,64 +163,21 @@ class Settings(BaseSettings):
         cls,
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic's signature
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic's signature
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, env_settings, dotenv_settings, _LocalServers(settings_cls)
+        return init_settings, _Environment(settings_cls)
 
 
-class _LocalServers(PydanticBaseSettingsSource):
-    """The servers that an `oms up` in another terminal is running, while it is."""
+class _Environment(PydanticBaseSettingsSource):
+    """The same variables that the tasks' own are read from."""
 
     def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
         return None, field_name, False
 
     def __call__(self) -> dict[str, Any]:
-        return {name.lower(): value for name, value in _local_variables().items()}
-
-
-def _local_variables() -> dict[str, str]:
-    """What a running `oms up` has left for other terminals, or nothing."""
-    try:
-        variables: dict[str, Any] = json.loads(LOCAL_SERVERS.read_text())
-        os.kill(variables.pop("pid"), 0)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {}
-    return variables
-
-
-@dataclass(frozen=True)
-class Switch:
-    """What the environment says of one task: on or off, and when, if other than by default."""
-
-    enabled: bool
-    cadence: Cadence | None
-    source: str
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One variable that cannot be used: what it holds, why not, and what would be right."""
-
-    variable: str
-    value: str
-    problem: str
-    example: str
-
-    def __str__(self) -> str:
-        shown = f"{self.variable}={self.value}" if self.value else self.variable
-        return f"{shown}: {self.problem}. Example: {self.variable}={self.example}"
-
-
-class SettingsError(Exception):
-    """The configuration cannot be used; every problem of every variable is named in one message."""
-
-    def __init__(self, problems: Iterable[Problem]) -> None:
-        self.problems = tuple(problems)
-        count = len(self.problems)
-        heading = "1 setting cannot be used:" if count == 1 else f"{count} settings cannot be used:"
-        super().__init__("\n  ".join([heading, *map(str, self.problems)]))
+        return {name.lower(): value for name, value in environment().items()}
 
 
 _current: Settings | None = None
@@ -322,10 +195,10 @@ def current() -> Settings:
     return _current
 
 
-def load_or_exit(*, need_servers: bool) -> Settings:
+def load_or_exit(*, need_servers: bool, need_omnitron: bool = False) -> Settings:
     """Like `load()`, but says what is wrong on standard error and exits with status 2."""
     try:
-        return load(need_servers=need_servers)
+        return load(need_servers=need_servers, need_omnitron=need_omnitron)
     except SettingsError as error:
         exit_misconfigured(error)
 
@@ -335,39 +208,36 @@ def exit_misconfigured(error: Exception) -> NoReturn:
     raise SystemExit(EXIT_MISCONFIGURED) from None
 
 
-def load(*, need_servers: bool) -> Settings:
+def load(*, need_servers: bool, need_omnitron: bool = False) -> Settings:
     """Read and check every variable, and keep the result for `current()`.
 
-    With `need_servers`, `DATABASE_URL` and `REDIS_URL` have to be set.
+    With `need_servers`, `DATABASE_URL` and `REDIS_URL` have to be set, and with `need_omnitron` what the pull
+    of orders needs, while it is enabled.
     Raises `SettingsError`.
     """
     global _current
-    problems: list[Problem] = []
+    problems = [*problems_of_dotenv()]
     general: Settings | None = None
     try:
         general = Settings()
     except ValidationError as error:
         problems += _problems_of(error)
-    if need_servers and general is not None:
-        problems += missing_servers(general)
-    switches, switch_problems = _read_switches(environment(), general.zone if general else ZoneInfo("UTC"))
+    if need_servers:
+        problems += missing_servers()
+    switches, switch_problems = read_switches(environment(), general.zone if general else ZoneInfo("UTC"))
     problems += switch_problems
+    if general is not None:
+        general._switches = switches
+        problems += omnitron_problems(general) if need_omnitron else ()
     if problems or general is None:
         raise SettingsError(problems)
-    general._switches = switches
     _current = general
     return general
 
 
-def environment() -> dict[str, str]:
-    """The variables of `.env` and of the environment, without the empty ones; the environment wins."""
-    layers: tuple[Mapping[str, str | None], ...] = (_local_variables(), dotenv_values(".env"), os.environ)
-    return {name: value for layer in layers for name, value in layer.items() if value and value.strip()}
-
-
 def warnings() -> list[str]:
     """What blocks nothing and yet is likely not meant; call it after `load()`."""
-    found = [*_misspellings(environment())]
+    found = [*misspellings(environment(), map(str.upper, Settings.model_fields))]
     for key in TASK_KEYS:
         switch = current().switch(key)
         if isinstance(switch.cadence, Crontab) and has_two_day_fields(switch.cadence.expression):
@@ -375,21 +245,25 @@ def warnings() -> list[str]:
                 f"{switch.source}={switch.cadence.expression}: gives both a day of the month and a day of"
                 " the week; cron runs on either (Celery ran only on both)"
             )
+    if _moves_by_odd_minutes(current().zone):
+        found.append(
+            f"TIME_ZONE={current().time_zone}: moves its clock by less than an hour, and slots around the"
+            " change may be wrong; take another zone for what runs at night"
+        )
     return found
 
 
-def _misspellings(variables: Mapping[str, str]) -> Iterable[str]:
-    keys = [key + suffix for key in TASK_KEYS for suffix in ("", "_CRONTAB", "_SCHEDULE")]
-    known = {*keys, *(name.upper() for name in Settings.model_fields)}
-    for name in sorted(set(variables) - known):
-        for close in difflib.get_close_matches(name, keys, n=1, cutoff=_MISSPELLING_CUTOFF):
-            yield f"{name} is not known and has no effect; is {close} meant?"
+def _moves_by_odd_minutes(zone: ZoneInfo) -> bool:
+    year = datetime.now(zone).year
+    offsets = [datetime(year, month, 1, tzinfo=zone).utcoffset() or timedelta() for month in range(1, 13)]
+    return any((offset - offsets[0]) % _WHOLE_HOUR for offset in offsets)
 
 
-def missing_servers(settings: Settings) -> Iterable[Problem]:
+def missing_servers() -> Iterable[Problem]:
     """What has to be set for anything that touches PostgreSQL or Redis."""
+    given = environment()
     for name in ("database_url", "redis_url"):
-        if getattr(settings, name) is None:
+        if name.upper() not in given:
             yield Problem(name.upper(), "", "is not set", _example(name))
 
 
@@ -412,55 +286,13 @@ def _problems_of(error: ValidationError) -> Iterable[Problem]:
     for detail in error.errors(include_url=False, include_context=False):
         name = str(detail["loc"][0])
         field = Settings.model_fields.get(name)
-        hidden = field is None or "SecretStr" in str(field.annotation)
+        # Also an address that is not one may hold a password.
+        hidden = field is None or "SecretStr" in str(field.annotation) or "@" in str(detail["input"])
         problem = detail["msg"].removeprefix("Value error, ")
         problem = problem[:1].lower() + problem[1:]
-        yield Problem(
-            name.upper(), "(hidden)" if hidden else _shown(detail["input"]), problem, _example(name)
-        )
+        yield Problem(name.upper(), "(hidden)" if hidden else shown(detail["input"]), problem, _example(name))
 
 
 def _example(name: str) -> str:
     field = Settings.model_fields.get(name)
     return str(field.examples[0]) if field and field.examples else ""
-
-
-def _shown(value: object) -> str:
-    text = _USERINFO.sub("//(hidden)@", str(value))
-    return repr(text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…")
-
-
-def _read_switches(variables: Mapping[str, str], zone: ZoneInfo) -> tuple[dict[str, Switch], list[Problem]]:
-    problems: list[Problem] = []
-    switches = {key: _read_switch(key, variables, zone, problems) for key in TASK_KEYS}
-    return switches, problems
-
-
-def _read_switch(key: str, variables: Mapping[str, str], zone: ZoneInfo, problems: list[Problem]) -> Switch:
-    def read(variable: str, parse: Callable[[str], T], example: str) -> T | None:
-        try:
-            return parse(variables[variable]) if variable in variables else None
-        except ValueError as error:
-            problems.append(Problem(variable, _shown(variables[variable]), str(error), example))
-            return None
-
-    enabled = read(key, _read_bool, "false")
-    seconds = read(f"{key}_SCHEDULE", parse_interval, INTERVAL_EXAMPLE)
-    expression = read(f"{key}_CRONTAB", parse_crontab, CRONTAB_EXAMPLE)
-    if f"{key}_CRONTAB" in variables and f"{key}_SCHEDULE" in variables:
-        problem = f"is set together with {key}_SCHEDULE, and only one of them can be; unset one"
-        problems.append(
-            Problem(f"{key}_CRONTAB", _shown(variables[f"{key}_CRONTAB"]), problem, CRONTAB_EXAMPLE)
-        )
-    if expression is not None:
-        return Switch(enabled is not False, Crontab(expression, zone), f"{key}_CRONTAB")
-    if seconds is not None:
-        return Switch(enabled is not False, Interval(seconds), f"{key}_SCHEDULE")
-    return Switch(enabled is not False, None, "default")
-
-
-def _read_bool(text: str) -> bool:
-    try:
-        return TypeAdapter(bool).validate_python(text.strip())
-    except ValidationError:
-        raise ValueError("is neither true nor false") from None

@@ -65,15 +65,19 @@ class Broker(RedisBroker):
         while True:
             try:
                 return super().enqueue(message, delay=delay)
-            except redis.ConnectionError as error:
-                if time.monotonic() > deadline or stopping.is_set():
+            except (redis.ConnectionError, redis.ResponseError) as error:
+                if not _passes(error) or time.monotonic() > deadline or stopping.is_set():
                     raise
                 if not waiting:
-                    logger.warning(
-                        "Redis does not answer, and %s waits for it: %s", message.actor_name, error
-                    )
+                    logger.warning("Redis takes nothing, and %s waits for it: %s", message.actor_name, error)
                 waiting = True
                 stopping.wait(OUTAGE_PAUSE_SECONDS)
+
+
+def _passes(error: redis.RedisError) -> bool:
+    """Whether a refusal passes by itself: an outage, a failover, no memory or disk left at the moment."""
+    passing = (redis.ConnectionError, redis.OutOfMemoryError, redis.ReadOnlyError)
+    return isinstance(error, passing) or str(error).startswith("MISCONF")
 
 
 class StopOnce(Middleware):

@@ -91,7 +91,7 @@ def configure(configuration: settings.Settings) -> None:
 def connection_parameters(configuration: settings.Settings) -> dict[str, Any]:
     """What libpq needs for a connection of ours, timeouts and keepalives included."""
     if configuration.database_url is None:
-        settings.exit_misconfigured(settings.SettingsError(settings.missing_servers(configuration)))
+        settings.exit_misconfigured(settings.SettingsError(settings.missing_servers()))
     parameters: dict[str, Any] = conninfo_to_dict(configuration.database_url.get_secret_value())
     session = " ".join(f"-c {name}={value}" for name, value in _SESSION.items())
     return {

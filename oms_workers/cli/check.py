@@ -11,10 +11,7 @@ def check() -> None:
 
     Example: oms check
     """
-    configuration = settings.load_or_exit(need_servers=True)
-    missing = [*settings.omnitron_problems(configuration)]
-    if missing:
-        settings.exit_misconfigured(settings.SettingsError(missing))
+    settings.load_or_exit(need_servers=True, need_omnitron=True)
     for warning in settings.warnings():
         print(f"warning: {warning}", file=sys.stderr)
     problems = [*_problems()]

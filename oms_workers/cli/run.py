@@ -1,5 +1,6 @@
 """`oms run`: one task, now, in this process."""
 
+import sys
 from typing import Annotated
 
 import typer
@@ -33,3 +34,9 @@ def run(
     else:
         counts = ", ".join(f"{key} {value}" for key, value in (result or {}).items())
         print(f"{task.name} {state}: {counts}")
+    if state != "succeeded":
+        print(
+            "Its work is not done: run it again, or leave the rest to its schedule.",
+            file=sys.stderr,
+        )
+        sys.exit(1)

@@ -68,7 +68,7 @@ def _workers() -> list[dict[str, Any]]:
 def _task(task: Any, now: datetime) -> dict[str, Any]:
     from oms_workers.scheduling import ledger
 
-    last = next(iter(ledger.last_runs(task.path)), None)
+    last = ledger.last_run(task.path)
     return {
         "name": task.name,
         "task": task.path,

@@ -93,7 +93,7 @@ def _locations() -> Table:
 def _tasks(now: datetime) -> Table:
     shown = Table("task", "last run", "outcome", "next", box=None, pad_edge=False)
     for task in table.tasks():
-        last = next(iter(ledger.last_runs(task.path)), None)
+        last = ledger.last_run(task.path)
         outcome = "" if last is None else (last.reason or last.state)
         upcoming = age(task.cadence.next(now), now) if task.enabled else "disabled"
         shown.add_row(task.name, age(last.slot if last else None, now), outcome, upcoming)

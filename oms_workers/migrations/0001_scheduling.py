@@ -9,6 +9,8 @@ def up(migrator, db):
             task        text NOT NULL,
             cadence     text NOT NULL,
             enabled     boolean NOT NULL,
+            -- When somebody last said so who said otherwise before.
+            enabled_at  timestamptz NOT NULL DEFAULT now(),
             since       timestamptz NOT NULL,
             last_seen   timestamptz NOT NULL,
             UNIQUE (task, cadence)

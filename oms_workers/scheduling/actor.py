@@ -139,13 +139,24 @@ def _claim(task: ScheduledTask, take: Callable[[str], ledger.Attempt | None]) ->
             "This process has no liveness lock, so that others would take it for dead, and claims nothing;"
             " see whether PostgreSQL has a connection left for it."
         )
-    with _claiming[task.path], connection():
-        if orphans.close_abandoned(task.path, worker, _at_work):
-            logger.warning("A run of %s that this process had lost is closed.", task.name)
-        attempt = take(worker)
-        if attempt is not None:
-            _at_work.add(attempt.id)
-        return attempt
+    with _claiming[task.path]:
+        try:
+            with connection():
+                _close_abandoned(task.path, worker)
+                attempt = take(worker)
+                if attempt is not None:
+                    _at_work.add(attempt.id)
+                return attempt
+        except BaseException:
+            # The claim may be committed and its answer lost: a row that nobody is at must not stay `running`
+            # beside a living worker, where no other process would dare to close it.
+            _insist(lambda: _close_abandoned(task.path, worker))
+            raise
+
+
+def _close_abandoned(task: str, worker: str) -> None:
+    if orphans.close_abandoned(task, worker, _at_work):
+        logger.warning("A run of %s that this process had lost is closed.", task)
 
 
 def _work(task: ScheduledTask, attempt: ledger.Attempt, *, manual: bool) -> tuple[str, dict[str, Any] | None]:
@@ -166,6 +177,7 @@ def _perform_attempt(
         result = operation.work(run, **task.kwargs)
     except BaseException as error:
         problem = f"{type(error).__name__}: {error}"
+        logger.warning("%s failed in its slot %s: %s", task.name, attempt.slot.isoformat(), problem)
         _record(lambda: ledger.fail(attempt, problem, manual=manual), attempt)
         raise
     if run.stopped_by is None:
@@ -181,7 +193,23 @@ def _perform_attempt(
 
 
 def _record(end: Callable[[], bool], attempt: ledger.Attempt) -> None:
-    """Write the end of a run, however long PostgreSQL is away.
+    """Write the end of a run, however long PostgreSQL is away."""
+
+    def write() -> None:
+        try:
+            end()
+        except UNREACHABLE:
+            raise
+        except Exception as error:
+            # What the run has left, its result or its error's text, cannot be written; this can.
+            logger.exception("The end of slot %s of %s cannot be written.", attempt.slot, attempt.task)
+            ledger.fail(attempt, f"its end could not be written: {type(error).__name__}")
+
+    _insist(write)
+
+
+def _insist(write: Callable[[], object]) -> None:
+    """Write to the ledger when PostgreSQL is back, if it is away.
 
     A row must not stay `running` beside a living worker. If this process is told to stop meanwhile, its
     lock goes with it and the tick takes over.
@@ -190,20 +218,12 @@ def _record(end: Callable[[], bool], attempt: ledger.Attempt) -> None:
         try:
             try:
                 with connection():
-                    end()
+                    write()
                 return
             except UNREACHABLE as error:
-                logger.warning("The end of a run waits for PostgreSQL: %s", error)
-            except Exception as error:
-                # What the run has left, its result or its error's text, cannot be written; this can.
-                logger.exception("The end of slot %s of %s cannot be written.", attempt.slot, attempt.task)
-                end = _fail_plainly(attempt, type(error).__name__)
+                logger.warning("The ledger waits for PostgreSQL: %s", error)
             if stopping.wait(_RECORD_PAUSE_SECONDS):
                 return
         except Interrupt:
             # The time limit came in the middle of it, and the run has ended anyway.
             continue
-
-
-def _fail_plainly(attempt: ledger.Attempt, problem: str) -> Callable[[], bool]:
-    return lambda: ledger.fail(attempt, f"its end could not be written: {problem}")

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from oms_workers.database import execute
+from oms_workers.database import execute, rows
 from oms_workers.scheduling.cadence import Cadence
 
 #: A cadence that nobody has run for so long, while another one was, has been replaced; when it comes back
@@ -51,6 +51,9 @@ def record(plans: Iterable[Plan]) -> None:
             VALUES (%(task)s, %(cadence)s, %(enabled)s, clock_timestamp(), clock_timestamp())
             ON CONFLICT (task, cadence) DO UPDATE SET
                 enabled = excluded.enabled,
+                enabled_at = CASE
+                    WHEN excluded.enabled <> known.enabled THEN excluded.last_seen ELSE known.enabled_at
+                END,
                 last_seen = excluded.last_seen,
                 since = CASE
                     WHEN excluded.enabled AND NOT known.enabled THEN excluded.since
@@ -72,9 +75,14 @@ def record(plans: Iterable[Plan]) -> None:
         )
 
 
-def touch(plans: Iterable[Plan]) -> None:
-    """Say that these cadences are still run, without changing anything else of them."""
-    pairs = [(plan.task, str(plan.cadence)) for plan in plans]
+def keep(plans: Iterable[Plan]) -> None:
+    """Say that these cadences are still run.
+
+    Where another process has said otherwise about a task's being enabled, and is not answered for longer
+    than two generations of a deploy live side by side, those who are left are right: one late start of an
+    old process must not switch a task for good.
+    """
+    plans = [*plans]
     execute(
         """
         UPDATE scheduled_tasks
@@ -82,5 +90,22 @@ def touch(plans: Iterable[Plan]) -> None:
         FROM unnest(%s::text[], %s::text[]) AS seen (task, cadence)
         WHERE scheduled_tasks.task = seen.task AND scheduled_tasks.cadence = seen.cadence
         """,
-        ([task for task, _ in pairs], [cadence for _, cadence in pairs]),
+        ([plan.task for plan in plans], [str(plan.cadence) for plan in plans]),
     )
+    contradicted = rows(
+        """
+        SELECT known.task, known.cadence
+        FROM scheduled_tasks AS known
+        JOIN unnest(%s::text[], %s::text[], %s::boolean[]) AS seen (task, cadence, enabled)
+          ON seen.task = known.task AND seen.cadence = known.cadence
+        WHERE seen.enabled <> known.enabled AND known.enabled_at < clock_timestamp() - %s::interval
+        """,
+        (
+            [plan.task for plan in plans],
+            [str(plan.cadence) for plan in plans],
+            [plan.enabled for plan in plans],
+            REPLACED_AFTER,
+        ),
+    )
+    keys = {(found.task, found.cadence) for found in contradicted}
+    record(plan for plan in plans if (plan.task, str(plan.cadence)) in keys)

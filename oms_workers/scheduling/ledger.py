@@ -18,7 +18,7 @@ from typing import Any
 
 from peewee import IntegrityError
 
-from oms_workers.database import database_now, execute, jsonb, row, rows, transaction
+from oms_workers.database import database_now, execute, jsonb, row, transaction
 from oms_workers.scheduling.decision import Verdict, decide, newest_slot, retry_at
 from oms_workers.scheduling.known_cadences import Plan, record
 from oms_workers.scheduling.liveness import HOLDS_LOCK
@@ -303,15 +303,19 @@ def _storable(error: str) -> str:
     return error.replace("\0", "").encode("utf-8", "replace").decode()
 
 
-def last_runs(task: str, limit: int = 1) -> list[Any]:
-    """The task's newest runs that were really started or skipped for a reason of their own."""
-    return rows(
-        """
-        SELECT slot, state, reason, trigger, attempts, started_at, finished_at, result, error, worker
+def last_run(task: str) -> Any | None:
+    """The run that is at work, or else the newest that is not just the shadow of another one.
+
+    A slot skipped as `overlap` or `coalesced` says something of the run beside it only.
+    """
+    columns = "slot, state, reason, trigger, attempts, started_at, finished_at, result, error, worker"
+    return row(f"SELECT {columns} FROM scheduled_runs WHERE task = %s AND state = 'running'", (task,)) or row(
+        f"""
+        SELECT {columns}
         FROM scheduled_runs
-        WHERE task = %s
+        WHERE task = %s AND coalesce(reason, '') NOT IN ('overlap', 'coalesced')
         ORDER BY slot DESC
-        LIMIT %s
+        LIMIT 1
         """,
-        (task, limit),
+        (task,),
     )

@@ -13,6 +13,7 @@ class ScheduledTask(Table):
     task = TextField()
     cadence = TextField()
     enabled = BooleanField()
+    enabled_at = DateTimeTZField()
     since = DateTimeTZField()
     last_seen = DateTimeTZField()
 

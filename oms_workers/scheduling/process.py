@@ -10,7 +10,7 @@ import dramatiq
 from dramatiq.middleware import Middleware
 
 import settings
-from oms_workers.database import UNREACHABLE, connection, connection_parameters
+from oms_workers.database import UNREACHABLE, connection, connection_parameters, database
 from oms_workers.scheduling import known_cadences, table
 from oms_workers.scheduling.liveness import Liveness
 
@@ -84,3 +84,5 @@ def start_clock() -> None:
 
     signal.signal(signal.SIGTERM, stop)
     record_cadences()
+    # The clock has no other use for PostgreSQL, whose connections are few.
+    database.close_all()

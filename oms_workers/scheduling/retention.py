@@ -21,7 +21,8 @@ def prune(now: datetime) -> int:
             WHERE old.slot < %s AND old.state <> 'running'
               AND EXISTS (
                   SELECT FROM scheduled_runs AS newer
-                  WHERE newer.task = old.task AND newer.slot > old.slot AND newer.trigger <> 'manual'
+                  WHERE newer.task = old.task AND newer.slot > old.slot
+                    AND (old.trigger = 'manual' OR newer.trigger <> 'manual')
               )
             ORDER BY old.slot
             LIMIT %s

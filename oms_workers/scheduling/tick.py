@@ -5,6 +5,7 @@ healthy is sent twice. It also ends the runs of dead workers and forgets what is
 """
 
 import logging
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,7 +14,7 @@ from dramatiq.middleware import Middleware
 
 import settings
 from oms_workers.broker import broker, stopping
-from oms_workers.database import connection, row
+from oms_workers.database import UNREACHABLE, connection, database_now, is_unreachable, row
 from oms_workers.scheduling import known_cadences, ledger, orphans, process, retention, table
 from oms_workers.scheduling.actor import send
 from oms_workers.scheduling.cadence import Interval
@@ -54,22 +55,44 @@ def tick_cadence() -> Interval:
 
 
 def tick() -> None:
-    """Send what is due and has no run, and take care of what dead workers left."""
+    """Take care of what dead workers left, send what is due and has no run, and forget what is old.
+
+    What cannot be done for one task, or at all, keeps nothing else from being done.
+    """
+    due: list[tuple[table.ScheduledTask, datetime]] = []
     with connection():
-        orphans.close_orphans(None, stopping.wait)
-        known_cadences.touch(task.plan for task in table.tasks())
-        due = [(task, ledger.is_due(task.plan)) for task in table.tasks()]
-        forget()
-        record_tick()
+        _try(lambda: orphans.close_orphans(None, stopping.wait), "Dead workers' runs cannot be closed")
+        for task in table.tasks():
+            _try(lambda: _look(task, due), f"It cannot be told whether {task.name} is due")  # noqa: B023
     for task, slot in due:
-        if slot is not None:
-            logger.info("Nobody has run slot %s of %s; it is sent.", slot.isoformat(), task.name)
-            send(task, slot, "tick")
+        logger.info("Nobody has run slot %s of %s; it is sent.", slot.isoformat(), task.name)
+        send(task, slot, "tick")
+    with connection():
+        _try(lambda: known_cadences.keep(task.plan for task in table.tasks()), "The schedule cannot be kept")
+        _try(forget, "Old runs cannot be forgotten")
+        record_tick()
+
+
+def _look(task: table.ScheduledTask, due: list[tuple[table.ScheduledTask, datetime]]) -> None:
+    slot = ledger.is_due(task.plan)
+    if slot is not None:
+        due.append((task, slot))
+
+
+def _try(step: Callable[[], object], problem: str) -> None:
+    try:
+        step()
+    except UNREACHABLE as error:
+        if is_unreachable(error):
+            raise
+        logger.warning("%s: %s", problem, error)
+    except Exception:
+        logger.exception("%s.", problem)
 
 
 def forget() -> None:
-    """Delete a batch of what is older than the ledger's retention."""
-    now = datetime.now(UTC)
+    """Delete a batch of what is older than the ledger's retention, by PostgreSQL's clock."""
+    now = database_now()
     retention.prune(now)
     retention.prune_workers(now)
 

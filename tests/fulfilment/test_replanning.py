@@ -397,10 +397,9 @@ def test_one_order_that_somebody_holds_keeps_nobody_from_giving_way(monkeypatch:
     set_stock("CHAIR", "GEBZE", 0)
     execute("SET lock_timeout = '50ms'")
     try:
-        with psycopg.connect(autocommit=True, **connection_parameters(settings.current())) as other:
-            with other.transaction():
-                other.execute("SELECT 1 FROM orders WHERE id = 1 FOR UPDATE")
-                assert relieve_shortfalls(circumstances_of("task", database_now())) == 1
+        with psycopg.connect(**connection_parameters(settings.current())) as other:
+            other.execute("SELECT 1 FROM orders WHERE id = 1 FOR UPDATE")
+            assert relieve_shortfalls(circumstances_of("task", database_now())) == 1
     finally:
         execute("SET lock_timeout = '10s'")
 

@@ -13,10 +13,12 @@ from dramatiq.middleware.threading import raise_thread_exception
 from dramatiq.middleware.time_limit import TimeLimitExceeded
 from peewee import OperationalError
 
+import settings
 from oms_workers.broker import broker, stopping
-from oms_workers.database import connection, rows
+from oms_workers.database import connection, connection_parameters, rows
 from oms_workers.scheduling import actor, ledger, process
 from oms_workers.scheduling.actor import AnotherRunLivesError, NoLivenessError, run_manually, send
+from oms_workers.scheduling.liveness import Liveness
 from oms_workers.scheduling.run import Run
 from oms_workers.scheduling.table import ScheduledTask
 from tests.scheduling import operations
@@ -179,6 +181,18 @@ def test_a_run_stops_when_the_process_is_told_to(
     assert "told to stop" in only_run().error
 
 
+def test_a_run_stops_when_its_process_has_lost_its_lock(
+    task: ScheduledTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    do(monkeypatch, lambda run: {"stopped": run.should_stop()})
+    monkeypatch.setattr(process, "lost", lambda: True)
+
+    end, result = run_manually(task)
+
+    assert (end, result) == ("stopped", {"stopped": True})
+    assert "lost its liveness lock" in only_run().error
+
+
 def test_without_its_lock_a_process_claims_nothing(
     task: ScheduledTask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -236,10 +250,8 @@ def test_a_time_limit_that_comes_while_the_end_waits_for_postgresql_loses_no_end
     assert only_run().state == "succeeded"
 
 
-def test_a_claim_whose_answer_was_lost_is_run_by_the_next_message(
-    task: ScheduledTask, slot: datetime, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    calls = do(monkeypatch, lambda run: {})
+def lose_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the next claim be committed, and its process not know of it."""
     real = ledger.claim
 
     def claim_and_lose_the_answer(*arguments: Any, **options: Any) -> Any:
@@ -248,6 +260,29 @@ def test_a_claim_whose_answer_was_lost_is_run_by_the_next_message(
         raise OperationalError("server closed the connection unexpectedly")
 
     monkeypatch.setattr(ledger, "claim", claim_and_lose_the_answer)
+
+
+def test_a_claim_whose_answer_was_lost_is_closed_for_whoever_comes_next(
+    task: ScheduledTask, slot: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    do(monkeypatch, lambda run: {})
+    lose_the_answer(monkeypatch)
+    send(task, slot, "tick")
+    work_off()
+
+    assert (only_run().state, only_run().error) == ("failed", "abandoned by its worker")
+    elsewhere = Liveness(connection_parameters(settings.current())).start()
+    taken = ledger.claim(task.plan, trigger="tick", worker=elsewhere.worker, wait=lambda _: None)
+    elsewhere.stop()
+    assert taken is not None
+    assert taken.attempts == 2
+
+
+def test_a_claim_whose_answer_was_lost_is_run_by_the_next_message(
+    task: ScheduledTask, slot: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = do(monkeypatch, lambda run: {})
+    lose_the_answer(monkeypatch)
     worker = dramatiq.Worker(broker, worker_threads=1, worker_timeout=50)
     worker.start()
     try:

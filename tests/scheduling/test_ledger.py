@@ -179,6 +179,63 @@ def test_a_slot_whose_predecessor_still_runs_is_an_overlap(worker: str) -> None:
     ]
 
 
+def test_a_predecessor_whose_worker_is_dead_makes_no_overlap(
+    worker: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newest = known_for(2)
+    a_row(newest - WEEK, "running", worker=DEAD)
+    # It dies between the look for the dead and the claim.
+    monkeypatch.setattr(ledger, "close_orphans", lambda task, wait: 0)
+
+    assert claim(worker) is None
+    assert rows("SELECT state, reason FROM scheduled_runs") == [("running", None)]
+
+
+def test_an_orphan_that_lives_again_is_not_closed(worker: str) -> None:
+    newest = known_for(1)
+    a_row(newest, "running", worker=worker)
+    found = rows("SELECT id, task, slot, attempts, worker FROM scheduled_runs")
+
+    assert orphans._close_orphan(found[0]) == 0
+    assert rows("SELECT state FROM scheduled_runs") == [("running",)]
+
+
+def test_enabling_again_replays_nothing_even_where_nobody_noted_the_slots(worker: str) -> None:
+    off = known_cadences.Plan(TASK, WEEKLY, enabled=False, catch_up=8 * WEEK)
+    known_for(5, off)
+
+    known_cadences.record([PLAN])
+
+    assert claim(worker) is None
+    assert rows("SELECT slot FROM scheduled_runs") == []
+
+
+def test_slots_before_since_do_not_exist_behind_an_older_row_either(worker: str) -> None:
+    newest = known_for(2)
+    a_row(newest - 7 * WEEK, "succeeded")
+
+    attempt = claim(worker)
+
+    assert attempt is not None
+    assert rows("SELECT first_slot, slots FROM scheduled_runs WHERE reason = 'coalesced'") == [
+        (newest - WEEK, 1)
+    ]
+
+
+def test_the_run_at_work_is_the_last_one_and_not_the_overlaps_beside_it(worker: str) -> None:
+    newest = known_for(3)
+    a_row(newest - 2 * WEEK, "running", worker=worker)
+    a_row(newest - WEEK, "skipped", reason="overlap")
+    a_row(newest, "skipped", reason="overlap")
+    assert ledger.last_run(TASK).slot == newest - 2 * WEEK
+
+    execute("UPDATE scheduled_runs SET state = 'failed' WHERE state = 'running'")
+    assert ledger.last_run(TASK).slot == newest - 2 * WEEK
+
+    execute("UPDATE scheduled_runs SET reason = 'stale' WHERE slot = %s", (newest,))
+    assert ledger.last_run(TASK).reason == "stale"
+
+
 def test_a_manual_run_makes_a_slot_an_overlap(worker: str) -> None:
     newest = known_for(1)
     manual = ledger.claim_manually(TASK, worker=worker, wait=no_wait)
@@ -387,7 +444,7 @@ def test_a_dead_worker_s_run_does_not_stand_in_the_way_of_a_manual_one(worker: s
     assert ledger.claim_manually(TASK, worker=worker, wait=no_wait) is not None
 
 
-@pytest.mark.parametrize(("seconds", "runs"), [(3, True), (7, False)])
+@pytest.mark.parametrize(("seconds", "runs"), [(4, True), (120, False)])
 def test_a_clock_that_is_a_moment_ahead_of_postgresql_is_believed(
     worker: str, seconds: int, runs: bool
 ) -> None:
@@ -453,7 +510,10 @@ def test_pruning_keeps_thirty_days_and_each_task_s_newest() -> None:
         a_row(boundary + hour, "succeeded"),
         a_row(boundary - hour, "succeeded", task="a task that has not run since"),
         a_row(boundary - hour, "running", worker=DEAD, task="a run that nobody has closed"),
+        a_row(boundary - hour, "succeeded", trigger="manual", task="a task run by hand only"),
     ]
 
-    assert retention.prune(now) == 1
+    a_row(boundary - 2 * hour, "succeeded", trigger="manual", task="a task run by hand only")
+
+    assert retention.prune(now) == 2
     assert [row.id for row in rows("SELECT id FROM scheduled_runs ORDER BY id")] == to_be_kept

@@ -1,14 +1,16 @@
 """The tick: what it sends, and what it leaves alone."""
 
 import json
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from peewee import OperationalError
 
 from oms_workers.broker import broker
 from oms_workers.database import database_now, execute, rows
-from oms_workers.scheduling import ledger, liveness, process, tick
+from oms_workers.scheduling import known_cadences, ledger, liveness, process, retention, table, tick
 from oms_workers.scheduling.cadence import Interval
 from oms_workers.scheduling.table import ScheduledTask
 
@@ -85,6 +87,79 @@ def test_a_disabled_task_is_not_sent_and_its_orphan_is_closed(
 
     assert sent() == []
     assert rows("SELECT state FROM scheduled_runs") == [("failed",)]
+
+
+def test_what_cannot_be_forgotten_keeps_nothing_from_being_sent(
+    task: ScheduledTask, slot: datetime, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(now: datetime) -> int:
+        raise OperationalError("canceling statement due to lock timeout")
+
+    monkeypatch.setattr(retention, "prune", refuse)
+    monkeypatch.setattr(tick, "is_unreachable", lambda error: False)
+
+    tick.tick()
+
+    assert len(sent()) == 1
+    assert "Old runs cannot be forgotten" in caplog.text
+
+
+def test_one_task_of_which_nothing_can_be_told_keeps_no_other_from_being_sent(
+    task: ScheduledTask, slot: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = ledger.is_due
+    broken = replace(task, name="broken")
+    table.register([broken, task])
+    monkeypatch.setattr(table, "tasks", lambda: [broken, task])
+    looks: list[str] = []
+
+    def is_due(plan: Any) -> Any:
+        looks.append(plan.task)
+        if len(looks) == 1:
+            raise ValueError("no such cadence")
+        return real(plan)
+
+    monkeypatch.setattr(ledger, "is_due", is_due)
+
+    tick.tick()
+
+    assert len(sent()) == 1
+
+
+def test_old_runs_are_forgotten(task: ScheduledTask, slot: datetime) -> None:
+    for days in (32, 31):
+        execute(
+            """
+            INSERT INTO scheduled_runs (task, slot, first_slot, state, trigger)
+            VALUES ('gone', now() - %s * interval '1 day', now() - interval '40 days', 'succeeded', 'tick')
+            """,
+            (days,),
+        )
+
+    tick.tick()
+
+    assert rows("SELECT count(*) FROM scheduled_runs WHERE task = 'gone'") == [(1,)]
+
+
+def test_those_who_are_left_decide_whether_a_task_is_enabled(
+    task: ScheduledTask, slot: datetime, configure: Any
+) -> None:
+    off = replace(task.plan, enabled=False)
+    known_cadences.record([off])
+    tick.tick()
+    assert enabled(task) == (False, slot)
+
+    execute("UPDATE scheduled_tasks SET enabled_at = now() - interval '11 minutes'")
+    tick.tick()
+
+    now_enabled, since = enabled(task)
+    assert now_enabled
+    assert since > slot
+
+
+def enabled(task: ScheduledTask) -> tuple[bool, datetime]:
+    (known,) = rows("SELECT enabled, since FROM scheduled_tasks WHERE task = %s", (task.path,))
+    return known.enabled, known.since
 
 
 def test_it_keeps_the_cadences_seen_without_starting_them_anew(task: ScheduledTask, slot: datetime) -> None:

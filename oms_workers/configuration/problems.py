@@ -1,0 +1,36 @@
+"""What is wrong with a configuration, all of it in one message."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+_SHOWN_CHARACTERS = 80
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One variable that cannot be used: what it holds, why not, and what would be right."""
+
+    variable: str
+    value: str
+    problem: str
+    example: str
+
+    def __str__(self) -> str:
+        shown = f"{self.variable}={self.value}" if self.value else self.variable
+        example = f" Example: {self.variable}={self.example}" if self.example else ""
+        return f"{shown}: {self.problem}.{example}"
+
+
+class SettingsError(Exception):
+    """The configuration cannot be used; every problem of every variable is named in one message."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        count = len(self.problems)
+        heading = "1 setting cannot be used:" if count == 1 else f"{count} settings cannot be used:"
+        super().__init__("\n  ".join([heading, *map(str, self.problems)]))
+
+
+def shown(value: object) -> str:
+    text = str(value)
+    return repr(text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…")

@@ -1,0 +1,101 @@
+"""The three variables of each task: on or off, and when."""
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+from zoneinfo import ZoneInfo
+
+from pydantic import TypeAdapter, ValidationError
+
+from oms_workers.configuration.problems import Problem, shown
+from oms_workers.scheduling.cadence import (
+    CRONTAB_EXAMPLE,
+    INTERVAL_EXAMPLE,
+    Cadence,
+    Crontab,
+    Interval,
+    parse_crontab,
+    parse_interval,
+)
+
+#: Each task has three variables: `KEY` (true or false, default true), `KEY_CRONTAB` (minute,hour,day,month,
+#: weekday) and `KEY_SCHEDULE` (seconds). At most one of the last two may be set.
+TASK_KEYS = (
+    "OMNITRON_ORDERS",
+    "FULFIL_WAITING_ORDERS",
+    "FULFIL_REPLANNING_ORDERS",
+    "RENEW_OUT_OF_STOCK_PACKAGES",
+    "RENEW_OUT_OF_STOCK_TRANSFERS",
+    "DAILY_CLEAR_INVENTORY_DISCREPANCIES",
+    "UPDATE_TRACKING_INFORMATIONS",
+    "UPDATE_TRACKING_INFORMATIONS_SEVEN_DAYS",
+    "UPDATE_TRANSFER_SHIPMENTS_TRACKING_INFORMATIONS",
+    "UNDELIVERED_WHISPERER_TASKS",
+    "DB_MAINTENANCE",
+    "ARCHIVE_OLD_AUDIT_EVENTS",
+    "PROCESS_CANCELLATION_PLANS",
+    "RERUN_PLANS_FOR_CANCELLATION_WAITING_PACKAGES",
+    "UPDATE_ORDER_EXECUTION_PLAN_CONTEXT",
+    "WHISPERER_TRIGGER_EVENT_QUEUE_EVENTS",
+    "DELETE_OLD_WEBHOOK_REQUEST_RECORDS",
+    "AUTO_RUN_SHIP_THE_PACKAGE_COMMAND",
+)
+
+T = TypeVar("T")
+
+#: How alike an unknown variable must be to a task's key to be taken for a misspelling of it.
+_MISSPELLING_CUTOFF = 0.9
+
+
+@dataclass(frozen=True)
+class Switch:
+    """What the environment says of one task: on or off, and when, if other than by default."""
+
+    enabled: bool
+    cadence: Cadence | None
+    source: str
+
+
+def read_switches(variables: Mapping[str, str], zone: ZoneInfo) -> tuple[dict[str, Switch], list[Problem]]:
+    problems: list[Problem] = []
+    switches = {key: _read_switch(key, variables, zone, problems) for key in TASK_KEYS}
+    return switches, problems
+
+
+def _read_switch(key: str, variables: Mapping[str, str], zone: ZoneInfo, problems: list[Problem]) -> Switch:
+    def read(variable: str, parse: Callable[[str], T], example: str) -> T | None:
+        try:
+            return parse(variables[variable]) if variable in variables else None
+        except ValueError as error:
+            problems.append(Problem(variable, shown(variables[variable]), str(error), example))
+            return None
+
+    enabled = read(key, _read_bool, "false")
+    seconds = read(f"{key}_SCHEDULE", parse_interval, INTERVAL_EXAMPLE)
+    expression = read(f"{key}_CRONTAB", parse_crontab, CRONTAB_EXAMPLE)
+    if f"{key}_CRONTAB" in variables and f"{key}_SCHEDULE" in variables:
+        problem = f"is set together with {key}_SCHEDULE, and only one of them can be; unset one"
+        problems.append(
+            Problem(f"{key}_CRONTAB", shown(variables[f"{key}_CRONTAB"]), problem, CRONTAB_EXAMPLE)
+        )
+    if expression is not None:
+        return Switch(enabled is not False, Crontab(expression, zone), f"{key}_CRONTAB")
+    if seconds is not None:
+        return Switch(enabled is not False, Interval(seconds), f"{key}_SCHEDULE")
+    return Switch(enabled is not False, None, "default")
+
+
+def _read_bool(text: str) -> bool:
+    try:
+        return TypeAdapter(bool).validate_python(text.strip())
+    except ValidationError:
+        raise ValueError("is neither true nor false") from None
+
+
+def misspellings(variables: Mapping[str, str], others: Iterable[str]) -> Iterable[str]:
+    keys = [key + suffix for key in TASK_KEYS for suffix in ("", "_CRONTAB", "_SCHEDULE")]
+    known = {*keys, *others}
+    for name in sorted(set(variables) - known):
+        for close in difflib.get_close_matches(name, keys, n=1, cutoff=_MISSPELLING_CUTOFF):
+            yield f"{name} is not known and has no effect; is {close} meant?"

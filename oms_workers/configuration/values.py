@@ -1,0 +1,81 @@
+"""What a variable's value has to be, checked by whoever will use it; a secret is never quoted."""
+
+from collections.abc import Callable
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+import redis
+from psycopg.conninfo import conninfo_to_dict
+from pydantic import AfterValidator, SecretStr
+
+#: What zoneinfo finds on some machines and is no zone of the IANA database.
+_MACHINES_OWN_ZONES = ("localtime", "posixrules")
+
+
+def _url_with(*schemes: str, host_required: bool) -> AfterValidator:
+    def check(value: Any) -> Any:
+        url = value.get_secret_value() if isinstance(value, SecretStr) else value
+        try:
+            parts = urlsplit(url)
+            parts.port  # noqa: B018 - the property raises where the port is no number
+        except ValueError as error:
+            raise ValueError("is not a URL") from error
+        if parts.scheme not in schemes:
+            # Not quoted: of an address that is not one, the scheme may be the password's beginning.
+            raise ValueError(f"does not begin with {' or '.join(f'{scheme}:' for scheme in schemes)}")
+        if host_required and not parts.hostname:
+            raise ValueError("names no host")
+        if host_required and parts.username is not None:
+            raise ValueError("holds a user name; credentials have variables of their own")
+        return value
+
+    return AfterValidator(check)
+
+
+def _readable_by(parse: Callable[[str], object], program: str) -> AfterValidator:
+    """Let the library that will use an address read it now; its own words quote it, and stay unsaid."""
+
+    def check(value: SecretStr) -> SecretStr:
+        try:
+            parse(value.get_secret_value())
+        except Exception:  # noqa: BLE001 - whatever it is, the value cannot be used
+            raise ValueError(
+                f"cannot be read by {program}: look for a misspelt option, or a sign in the password that"
+                " has to be percent-encoded"
+            ) from None
+        return value
+
+    return AfterValidator(check)
+
+
+def _token(value: SecretStr) -> SecretStr:
+    token = value.get_secret_value().strip()
+    if not token.isascii() or not token.isprintable() or " " in token:
+        raise ValueError("holds signs that an HTTP header cannot have")
+    return SecretStr(token)
+
+
+def _time_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError) as error:
+        raise ValueError("is not a time zone of the IANA database") from error
+    if name in _MACHINES_OWN_ZONES:
+        raise ValueError("means another zone on another machine")
+    return name
+
+
+DatabaseUrl = Annotated[
+    SecretStr,
+    _url_with("postgres", "postgresql", host_required=False),
+    _readable_by(conninfo_to_dict, "libpq"),
+]
+RedisUrl = Annotated[
+    SecretStr,
+    _url_with("redis", "rediss", "unix", host_required=False),
+    _readable_by(redis.ConnectionPool.from_url, "redis"),
+]
+HttpUrl = Annotated[str, _url_with("http", "https", host_required=True)]
+Token = Annotated[SecretStr, AfterValidator(_token)]
+TimeZoneName = Annotated[str, AfterValidator(_time_zone)]

@@ -252,6 +252,76 @@ def test_two_day_fields_are_warned_of(read) -> None:
     assert warning.startswith("DB_MAINTENANCE_CRONTAB=0 3 1 * 1")
 
 
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("OMNITRON_URL", "https://oms:hunter2/cret@hub.example.com"),
+        ("OMNITRON_URL", "oms:hunter2@hub.example.com"),
+        ("OMNITRON_URL", "https:/oms:hunter2@hub.example.com"),
+        ("DATABASE_URL", "hunter2:oms@db/oms"),
+        ("REDIS_URL", "hunter2://redis"),
+    ],
+)
+def test_an_address_that_is_none_shows_no_password(read, variable: str, value: str) -> None:
+    with pytest.raises(settings.SettingsError) as raised:
+        read(**{variable: value})
+
+    assert variable in str(raised.value)
+    assert "hunter2" not in str(raised.value)
+
+
+def test_what_is_missing_is_said_beside_what_is_wrong(read, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DATABASE_URL")
+    monkeypatch.delenv("REDIS_URL")
+
+    with pytest.raises(settings.SettingsError) as raised:
+        read(TICK_SECONDS="0", OMNITRON_ORDERS_CRONTAB="61 * * * *")
+
+    assert {problem.variable for problem in raised.value.problems} == {
+        "DATABASE_URL",
+        "REDIS_URL",
+        "TICK_SECONDS",
+        "OMNITRON_ORDERS_CRONTAB",
+    }
+
+
+def test_a_line_of_the_file_that_cannot_be_read_is_refused_by_its_number(read, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text('TICK_SECONDS=7\nDATABASE_URL="hunter2\n')
+
+    with pytest.raises(settings.SettingsError) as raised:
+        read(DB_MAINTENANCE="maybe")
+
+    assert "line 2 of .env: cannot be read" in str(raised.value)
+    assert "DB_MAINTENANCE='maybe'" in str(raised.value)
+    assert "hunter2" not in str(raised.value)
+
+
+def test_a_file_that_is_not_text_is_refused(read, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(b"TICK_SECONDS=\xff\n")
+
+    with pytest.raises(settings.SettingsError, match=r"\.env: cannot be read: it is not UTF-8"):
+        read()
+
+
+def test_small_letters_mean_the_same(read) -> None:
+    loaded = read(db_maintenance="false", tick_seconds="7")
+
+    assert loaded.switch("DB_MAINTENANCE").enabled is False
+    assert loaded.tick_seconds == 7
+
+
+def test_the_machines_own_zone_is_none_of_the_database(read) -> None:
+    with pytest.raises(settings.SettingsError, match="TIME_ZONE='localtime'"):
+        read(TIME_ZONE="localtime")
+
+
+@pytest.mark.parametrize(("zone", "warned"), [("Australia/Lord_Howe", True), ("Europe/Paris", False)])
+def test_a_zone_whose_clock_moves_by_half_an_hour_is_warned_of(read, zone: str, warned: bool) -> None:
+    read(TIME_ZONE=zone)
+
+    assert bool(settings.warnings()) is warned
+
+
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_every_program_exits_with_2_and_names_what_is_wrong(program: str) -> None:
     environment = {

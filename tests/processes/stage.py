@@ -90,9 +90,8 @@ class Stage:
             f"--- {name}\n{self.processes.log(name)[-4000:]}" for name in ("clock", "worker", "worker2")
         )
 
-    def kill_worker_of(self, task: str) -> None:
-        """Kill -9 the process that is at work on a task."""
-        (running,) = [run for run in self.runs(task) if run.state == "running"]
+    def kill_worker_of(self, running: Any) -> None:
+        """Kill -9 the process that is at work on this run."""
         os.kill(int(running.worker.split("/")[1]), signal.SIGKILL)
 
     def alive(self) -> set[int]:

@@ -23,6 +23,8 @@ def test_two_clocks_run_each_slot_once(on: Stage) -> None:
     on.until_success("slow")
 
     on.assert_sound()
+    # What was drained is not charged, and started again by nobody: all is quiet when it is counted.
+    on.processes.stop()
     starts = on.evidence_log().count("start quick")
     assert starts == sum(run.attempts for run in on.runs("quick"))
 
@@ -41,23 +43,47 @@ def test_a_clock_that_is_killed_loses_no_slot(on: Stage) -> None:
     on.until_success("slow")
 
     on.assert_sound()
-    (gap,) = [run for run in on.runs("quick") if run.reason == "coalesced" and run.first_slot > silent_from]
-    assert gap.slots >= 2
+    gaps = [run for run in on.runs("quick") if run.reason == "coalesced" and run.first_slot > silent_from]
+    assert gaps[0].slots >= 2
 
 
-def test_messages_lost_with_redis_are_sent_again(on: Stage) -> None:
+def test_messages_lost_with_redis_are_sent_again() -> None:
+    # Weekly, so that no later message of the task does what the lost one was for.
+    with stage(ARCHIVE_OLD_AUDIT_EVENTS_SCHEDULE="604800", CATCH_UP_SECONDS="604800") as on:
+        on.start("clock", "worker")
+        on.until_success("quick")
+        on.processes.stop("worker")
+        let_the_weekly_slot_be_due(on)
+        client = redis.Redis.from_url(on.valkey.url)
+        on.until(lambda: client.llen("dramatiq:default") >= 4, 10)
+
+        client.flushall()
+        client.close()
+        on.start("worker")
+        (slow,) = on.until(lambda: on.successes("slow"), 30)
+
+        assert (slow.trigger, slow.attempts) == ("tick", 1)
+
+
+def let_the_weekly_slot_be_due(on: Stage) -> None:
+    """The cadence is made older than its last slot, for which no message was ever sent."""
+    on.until(lambda: on.query("SELECT 1 FROM scheduled_tasks WHERE task LIKE '%slow'"), 20)
+    on.query("UPDATE scheduled_tasks SET since = since - interval '8 days' RETURNING 1")
+
+
+def test_a_clock_waits_for_a_redis_that_is_full(on: Stage) -> None:
     on.start("clock", "worker")
     on.until_success("quick")
-    on.processes.stop("worker")
     client = redis.Redis.from_url(on.valkey.url)
-    on.until(lambda: client.llen("dramatiq:default") >= 4, 10)
+    client.config_set("maxmemory-policy", "noeviction")
+    client.config_set("maxmemory", 1)
+    on.until(lambda: "Redis takes nothing" in on.processes.log("clock"), 20)
 
-    client.flushall()
-    on.start("worker")
-    on.until_success("quick")
+    client.config_set("maxmemory", 0)
+    client.close()
     on.until_success("slow")
 
-    client.close()
+    assert [name for name, _ in on.processes.exits if name == "clock"] == []
     on.assert_sound()
 
 
@@ -100,9 +126,9 @@ def test_clock_and_worker_live_through_an_outage_of_60_s(on: Stage) -> None:
 
 def test_a_worker_killed_in_the_middle_of_a_run_is_replaced_within_90_s(on: Stage) -> None:
     on.start("clock", "worker", "worker2")
-    on.until(lambda: [run for run in on.runs("slow") if run.state == "running"], 20)
+    running = on.until(lambda: [run for run in on.runs("slow") if run.state == "running"], 20)
 
-    on.kill_worker_of("slow")
+    on.kill_worker_of(running[0])
     killed_at = time.monotonic()
     on.until(lambda: [run for run in on.runs("slow") if run.error == "worker died" or run.attempts > 1], 90)
     on.until_success("slow", 90 - (time.monotonic() - killed_at))
@@ -119,9 +145,7 @@ def test_sigterm_drains_within_30_s_and_hands_the_run_over(times: int) -> None:
     }
     with stage(**hour_long) as on:
         on.start("worker", "worker2", "clock")
-        on.until(lambda: on.query("SELECT 1 FROM scheduled_tasks WHERE task LIKE '%slow'"), 20)
-        # The cadence is made older than its last slot, so that the tick finds one to send.
-        on.query("UPDATE scheduled_tasks SET since = since - interval '8 days' RETURNING 1")
+        let_the_weekly_slot_be_due(on)
         first = on.until(lambda: [run for run in on.runs("slow") if run.state == "running"], 20)[0]
         name = "worker" if int(first.worker.split("/")[1]) in on.family("worker") else "worker2"
 
@@ -137,3 +161,25 @@ def test_sigterm_drains_within_30_s_and_hands_the_run_over(times: int) -> None:
         again = on.until(lambda: [run for run in on.runs("slow") if run.state == "running"], 20)[0]
         assert (again.id, again.attempts) == (first.id, 1)
         assert again.worker != first.worker
+
+
+def test_sigterm_drains_within_30_s_while_redis_is_away() -> None:
+    with stage(SLOW_SECONDS="3600") as on:
+        on.start("worker", "clock")
+        on.until(lambda: [run for run in on.runs("slow") if run.state == "running"], 20)
+        on.valkey.stop()
+
+        started = time.monotonic()
+        status = on.processes.stop("worker")["worker"]
+
+        assert time.monotonic() - started < 30
+        assert status == 0, on.logs()
+        assert [run.state for run in on.runs("slow") if run.worker][-1] == "failed"
+
+
+def test_a_clock_ends_at_once_and_well_on_sigterm(on: Stage) -> None:
+    on.start("clock", "worker")
+    on.until_success("quick")
+    assert on.query("SELECT 1 FROM scheduled_tasks WHERE task LIKE '%quick'")
+
+    assert on.processes.stop("clock") == {"clock": 0}

@@ -62,15 +62,34 @@ def load_merchant(
         load_scenarios(scenarios)
 
 
-#: Orders of which a line is not in packages with exactly its units.
+#: Lines of orders that are planned or settled whose units are not, all of them and each once, in packages
+#: that nothing has replaced; and lines of orders that wait or are held that are in packages.
 MISPLACED = """
-    SELECT order_items.order_id, order_items.id
+    SELECT order_items.id, orders.state, order_items.quantity, sum(package_items.quantity) AS placed
     FROM order_items
-    JOIN orders ON orders.id = order_items.order_id AND orders.state = 'planned'
-    LEFT JOIN package_items ON package_items.order_item_id = order_items.id AND package_items.state < 1000
+    JOIN orders ON orders.id = order_items.order_id
+    LEFT JOIN (
+        package_items JOIN packages ON packages.id = package_id AND NOT EXISTS (
+            SELECT FROM audit_events
+            WHERE object_type = 'package' AND object_id = packages.id AND action = 'superseded'
+        )
+    ) ON package_items.order_item_id = order_items.id
     WHERE order_items.status = '400'
-    GROUP BY order_items.id
-    HAVING coalesce(sum(package_items.quantity), 0) <> order_items.quantity
+    GROUP BY order_items.id, orders.id
+    HAVING coalesce(sum(package_items.quantity), 0) <> CASE
+        WHEN orders.state IN ('planned', 'settled') THEN order_items.quantity ELSE 0
+    END
+"""
+
+#: Packages that wait for a transfer while there is none that could still come.
+FORGOTTEN = """
+    SELECT number
+    FROM packages
+    WHERE state = 150
+      AND NOT EXISTS (
+          SELECT FROM transfer_orders AS transfer
+          WHERE package_id = packages.id AND transfer.state NOT IN (400, 1000)
+      )
 """
 
 
@@ -79,8 +98,14 @@ def assert_books_balance() -> None:
     assert (miscounted(), ownerless(), uncovered()) == ([], [], [])
 
 
+def assert_every_line_is_somewhere() -> None:
+    """Every line of an order is in one place, exactly once, from which somebody takes it on."""
+    assert rows(MISPLACED) == []
+    assert rows(FORGOTTEN) == []
+
+
 def assert_sound() -> None:
-    """Counters equal what they count, nothing is oversold, and every line is somewhere exactly once."""
+    """The books balance, nothing is oversold, and every line is somewhere exactly once."""
     assert_books_balance()
     assert rows("SELECT sku, location_id FROM stock WHERE reserved > greatest(on_hand, 0)") == []
-    assert rows(MISPLACED) == []
+    assert_every_line_is_somewhere()

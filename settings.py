@@ -228,7 +228,8 @@ def load(*, need_servers: bool, need_omnitron: bool = False) -> Settings:
     problems += switch_problems
     if general is not None:
         general._switches = switches
-        problems += omnitron_problems(general) if need_omnitron else ()
+        if need_omnitron and general.switch("OMNITRON_ORDERS").enabled:
+            problems += omnitron_problems(general)
     if problems or general is None:
         raise SettingsError(problems)
     _current = general
@@ -268,16 +269,13 @@ def missing_servers() -> Iterable[Problem]:
 
 
 def omnitron_problems(settings: Settings) -> Iterable[Problem]:
-    """What the pull of orders cannot do without, while it is enabled."""
-    if not settings.switch("OMNITRON_ORDERS").enabled:
-        return
+    """What the pull of orders cannot do without."""
     if settings.omnitron_url is None:
-        yield Problem(
-            "OMNITRON_URL", "", "is not set, and OMNITRON_ORDERS is enabled", _example("omnitron_url")
-        )
+        problem = "is not set, and OMNITRON_ORDERS needs it"
+        yield Problem("OMNITRON_URL", "", problem, _example("omnitron_url"))
     if settings.omnitron_token is None and not (settings.omnitron_username and settings.omnitron_password):
         problem = (
-            "is not set, nor are OMNITRON_USERNAME and OMNITRON_PASSWORD, and OMNITRON_ORDERS is enabled"
+            "is not set, nor are OMNITRON_USERNAME and OMNITRON_PASSWORD, and OMNITRON_ORDERS needs them"
         )
         yield Problem("OMNITRON_TOKEN", "", problem, _example("omnitron_token"))
 

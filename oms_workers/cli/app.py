@@ -48,5 +48,7 @@ def main() -> None:
     except OmsError as error:
         print(error, file=sys.stderr)
         sys.exit(settings.EXIT_MISCONFIGURED if isinstance(error, ArgumentError) else 1)
+    except settings.SettingsError as error:
+        settings.exit_misconfigured(error)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -70,7 +70,9 @@ def _print(order: dict[str, Any]) -> None:
     if order["line_changes"]:
         console().print("its lines changed in Omnitron after it was planned, to:", markup=False)
         lines = order["line_changes"]
-        print_table(("sku", "quantity"), [(line["sku"], line["quantity"]) for line in lines])
+        print_table(
+            ("sku", "quantity", "status"), [(line["sku"], line["quantity"], line["status"]) for line in lines]
+        )
     for plan in order["plans"]:
         _print_plan(plan)
     print_table(

@@ -33,6 +33,9 @@ MAX_BACKOFF_SECONDS = 10.0
 MAX_ITEM_PAGES = 100
 
 _CHUNK_BYTES = 64 * 1024
+
+#: More than any key or amount has; Python refuses to read integers of some thousands.
+_MOST_DIGITS = 100
 _SHOWN_CHARACTERS = 200
 
 
@@ -53,7 +56,7 @@ class Page:
 
 
 class Omnitron:
-    """A client that may be used by several threads, each with a session of its own.
+    """A client that may be used by several threads, each with a session of its own, until its block ends.
 
     `wait` is asked to wait so many seconds, and answers False when there is no time for that.
     """
@@ -61,11 +64,12 @@ class Omnitron:
     def __init__(self, configuration: settings.Settings, wait: Callable[[float], bool]) -> None:
         problems = [*settings.omnitron_problems(configuration)]
         if configuration.omnitron_url is None or problems:
-            raise OmnitronError(f"Omnitron cannot be called. {settings.SettingsError(problems)}")
+            raise settings.SettingsError(problems)
         self._configuration = configuration
         self._url = configuration.omnitron_url.rstrip("/")
         self._wait = wait
         self._local = threading.local()
+        self._sessions: list[requests.Session] = []
         self._lock = threading.Lock()
         self._token = (
             configuration.omnitron_token.get_secret_value() if configuration.omnitron_token else None
@@ -75,6 +79,14 @@ class Omnitron:
 
     def __repr__(self) -> str:
         return f"<Omnitron {self._url}>"
+
+    def __enter__(self) -> "Omnitron":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the connections of all threads that have made calls."""
+        for session in self._sessions:
+            session.close()
 
     def orders(self, page: int) -> Page:
         """A page of the approved orders that we have not acknowledged; empty where there is no such page."""
@@ -131,10 +143,15 @@ class Omnitron:
             try:
                 status, headers, content = self._send(method, path, parameters, body)
             except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-                problem = f"{call} got no answer: {type(error).__name__}"
+                problem = f"{call} got no answer from OMNITRON_URL={self._url}: {_innermost(error)}"
             else:
                 if status == 404 and absent is not None:
                     return absent
+                if 300 <= status < 400:
+                    where = headers.get("Location", "somewhere else")
+                    raise OmnitronError(
+                        f"{call} answered {status}: OMNITRON_URL={self._url} has moved to {where!r}; set it."
+                    )
                 if status not in PASSING:
                     return self._read(call, status, content, forbidden_to_all=forbidden_to_all)
                 problem = f"{call} answered {status}"
@@ -146,7 +163,7 @@ class Omnitron:
 
     def _send(self, method: str, path: str, parameters: Any, body: Any) -> tuple[int, Any, bytes]:
         auth = _Token(self._authorize())
-        with self._session.request(
+        response = self._session.request(
             method,
             self._url + path,
             params=parameters,
@@ -155,8 +172,12 @@ class Omnitron:
             timeout=(CONNECT_TIMEOUT_SECONDS, self._configuration.omnitron_timeout_seconds),
             allow_redirects=False,
             stream=True,
-        ) as response:
+        )
+        try:
             return response.status_code, response.headers, _read_bounded(response)
+        except BaseException:
+            response.close()
+            raise
 
     def _read(self, call: str, status: int, content: bytes, *, forbidden_to_all: bool) -> Any:
         if status == 401 or (status == 403 and forbidden_to_all):
@@ -170,7 +191,8 @@ class Omnitron:
         if not 200 <= status < 300:
             raise OmnitronError(f"{call} answered {status}: {_shown(content)}")
         try:
-            return json.loads(content)
+            # Bytes that are no text, and numbers that Python does not read, are an order's own affair.
+            return json.loads(content.decode(errors="surrogateescape"), parse_int=_int_or_text)
         except (ValueError, RecursionError):
             raise OmnitronError(f"{call} answered {status} with what is no JSON: {_shown(content)}") from None
 
@@ -200,6 +222,9 @@ class Omnitron:
                 f" {response.status_code})."
             )
             raise self._refused
+        if response.status_code in PASSING:
+            # As if there had been no answer: the call that needs the token is tried again.
+            raise requests.ConnectionError(f"the login answered {response.status_code}")
         try:
             return str(response.json()["key"])
         except (ValueError, KeyError, TypeError):
@@ -219,6 +244,7 @@ class Omnitron:
     def _session(self) -> requests.Session:
         if not hasattr(self._local, "session"):
             self._local.session = requests.Session()
+            self._sessions.append(self._local.session)
         session: requests.Session = self._local.session
         return session
 
@@ -243,7 +269,9 @@ def _page(found: Any, call: str) -> Page:
 def _read_bounded(response: requests.Response) -> bytes:
     deadline = time.monotonic() + TOTAL_TIMEOUT_SECONDS
     content = bytearray()
-    for chunk in response.iter_content(_CHUNK_BYTES):
+    # One read of the socket at a time: a body that drips would keep a read of a whole chunk from ever coming
+    # back, and each of its bytes starts the read timeout anew.
+    while chunk := response.raw.read1(_CHUNK_BYTES, decode_content=True):
         content += chunk
         if len(content) > MAX_BODY_BYTES:
             raise requests.exceptions.ContentDecodingError(f"more than {MAX_BODY_BYTES} bytes")
@@ -264,6 +292,17 @@ def _retry_after(header: str | None) -> float:
         return max(0.0, (parsedate_to_datetime(header) - datetime.now(UTC)).total_seconds())
     except (ValueError, TypeError):
         return 0.0
+
+
+def _int_or_text(digits: str) -> int | str:
+    return int(digits) if len(digits) <= _MOST_DIGITS else digits
+
+
+def _innermost(error: BaseException) -> str:
+    """The last of the causes, such as `[Errno 111] Connection refused`, with which users can do something."""
+    while isinstance(cause := getattr(error, "reason", None) or next(iter(error.args), None), Exception):
+        error = cause
+    return f"{type(error).__name__}: {str(error).rpartition(': ')[2]}"
 
 
 def _shown(content: bytes) -> str:

@@ -4,7 +4,6 @@ An order that is waiting takes over whatever changed. Changed lines of an order 
 beside it and shown, never planned again silently. What cannot be stored is kept whole, with the reason.
 """
 
-import hashlib
 import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -15,12 +14,12 @@ from peewee import DataError, IntegrityError
 
 from oms_workers.audit_events.record import Event, record
 from oms_workers.database import execute, jsonb, row, rows, transaction
-from oms_workers.orders.models import OrderState
+from oms_workers.orders.models import CLOSED_LINE_STATUSES, OrderState
 from oms_workers.orders.parsing import (
-    MAX_KEY,
     Line,
     PulledOrder,
     UnstorableOrderError,
+    key_of,
     modification_of,
     parse,
 )
@@ -34,6 +33,9 @@ REPLACEABLE = (OrderState.WAITING, OrderState.HELD)
 UNDATED_PAUSE = timedelta(hours=1)
 
 _MAX_REASON_CHARACTERS = 500
+
+#: In place of a reject's modification: no order has been modified then, so that it is fetched again.
+_UNREAD = "unread"
 
 
 class Outcome(StrEnum):
@@ -54,13 +56,13 @@ def store(payload: Any, items: list[Any], *, now: datetime) -> Outcome:
         order = parse(payload, items, now=now)
         with transaction():
             outcome = _insert(order, now) or _update(order, now)
-            execute("DELETE FROM rejected_orders WHERE omnitron_id = %s", (str(order.omnitron_id),))
+            forget_rejections([str(order.omnitron_id)])
             return outcome
     except UnstorableOrderError as error:
         reason = str(error)
     except (DataError, IntegrityError, UnicodeError) as error:
         reason = f"the database refuses it: {str(error).splitlines()[0]}"
-    _reject(payload, items, reason, now)
+    _reject(payload, items, reason, now, modified_at=_raw_modification(payload))
     return Outcome.REJECTED
 
 
@@ -96,12 +98,14 @@ def seen_before(payloads: Sequence[Any]) -> dict[int, Outcome]:
     return seen
 
 
-def key_of(payload: Any) -> str:
-    """The hub's key as text, or a digest of the payload where it has none that can be used."""
-    key = payload.get("pk") if isinstance(payload, dict) else None
-    if isinstance(key, int) and not isinstance(key, bool) and 0 < key <= MAX_KEY:
-        return str(key)
-    return f"sha256:{hashlib.sha256(json.dumps(payload, sort_keys=True).encode()).hexdigest()}"
+def forget_rejections(keys: Sequence[str]) -> None:
+    """Orders that are stored are not rejected any more."""
+    execute("DELETE FROM rejected_orders WHERE omnitron_id = ANY(%s)", ([*keys],))
+
+
+def reject_unread(payload: Any, reason: str, *, now: datetime) -> None:
+    """Show an order of which not all could be read, and look at it again whenever it is offered."""
+    _reject(payload, [], reason, now, modified_at=_UNREAD)
 
 
 def _insert(order: PulledOrder, now: datetime) -> Outcome | None:
@@ -138,14 +142,20 @@ def _update(order: PulledOrder, now: datetime) -> Outcome:
     assert known is not None, "orders are never deleted"
     if known.modified_at and order.modified_at and order.modified_at < known.modified_at:
         return Outcome.UNCHANGED
-    lines_differ = _lines_of(known.id) != order.lines
-    if known.payload == order.payload and known.modified_at == order.modified_at and not lines_differ:
+    known_lines = _lines_of(known.id)
+    same_payload = known.payload == order.payload and known.modified_at == order.modified_at
+    if same_payload and known_lines == order.lines:
         return Outcome.UNCHANGED
-    replace = lines_differ and known.state in REPLACEABLE
+    replaceable = known.state in REPLACEABLE
+    # A plan asks what is to be sent, and how much of it; prices and the hub's progress do not touch it.
+    lines_differ = known_lines != order.lines if replaceable else _asked(known_lines) != _asked(order.lines)
+    replace = lines_differ and replaceable
     changes = _shown(order.lines) if lines_differ and not replace else None
     if lines_differ and known.line_changes == changes and known.payload == order.payload:
         return Outcome.UNCHANGED
     _update_order(known.id, order, now, changes, replace=replace)
+    if not lines_differ:
+        _update_lines(order.lines)
     content: dict[str, Any] = {"modified_at": order.modified_at.isoformat() if order.modified_at else None}
     if lines_differ:
         content["lines"] = _shown(order.lines)
@@ -178,6 +188,29 @@ def _update_order(id_: int, order: PulledOrder, now: datetime, changes: Any, *, 
     if replace:
         execute("DELETE FROM order_items WHERE order_id = %s", (id_,))
         _insert_lines(id_, order.lines)
+
+
+def _asked(lines: Sequence[Line]) -> list[tuple[int, str, int, bool]]:
+    """What is asked for by each line, and whether it still is."""
+    return [
+        (line.omnitron_id, line.sku, line.quantity, line.status in CLOSED_LINE_STATUSES) for line in lines
+    ]
+
+
+def _update_lines(lines: Sequence[Line]) -> None:
+    execute(
+        """
+        UPDATE order_items
+        SET status = line.status, price = line.price
+        FROM unnest(%s::bigint[], %s::text[], %s::numeric[]) AS line (omnitron_id, status, price)
+        WHERE order_items.omnitron_id = line.omnitron_id
+        """,
+        (
+            [line.omnitron_id for line in lines],
+            [line.status for line in lines],
+            [line.price for line in lines],
+        ),
+    )
 
 
 def _columns(order: PulledOrder, now: datetime) -> dict[str, Any]:
@@ -226,7 +259,7 @@ def _shown(lines: Sequence[Line]) -> list[dict[str, Any]]:
     ]
 
 
-def _reject(payload: Any, items: list[Any], reason: str, now: datetime) -> None:
+def _reject(payload: Any, items: list[Any], reason: str, now: datetime, *, modified_at: str | None) -> None:
     """Keep the order as it came: escaped JSON is plain ASCII, whatever was in it."""
     whole = json.dumps({"order": payload, "items": items})
     execute(
@@ -241,7 +274,7 @@ def _reject(payload: Any, items: list[Any], reason: str, now: datetime) -> None:
         """,
         {
             "key": key_of(payload),
-            "modified_at": _raw_modification(payload),
+            "modified_at": modified_at,
             "reason": _printable(reason)[:_MAX_REASON_CHARACTERS],
             "payload": whole,
             "now": now,

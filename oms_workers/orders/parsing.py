@@ -1,11 +1,13 @@
 """From Omnitron's JSON to an order of ours, or to the reason why there is none."""
 
+import hashlib
+import json
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import Annotated, Any, NamedTuple
 
-from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, TypeAdapter, ValidationError
 
 from oms_workers.errors import OmsError
 
@@ -73,22 +75,39 @@ def _read_instant(value: Any) -> datetime | None:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-Key = Annotated[int, Field(gt=0, le=MAX_KEY)]
+def _no_truth(value: Any) -> Any:
+    """Python takes `true` for 1; a hub that says so means something else."""
+    if isinstance(value, bool):
+        raise ValueError("true and false are no numbers")
+    return value
+
+
+def _as_sku(text: str) -> str:
+    """A sku without blanks around it, for which a person can look."""
+    sku = text.strip()
+    if not sku or not sku.isprintable():
+        raise ValueError("it is blank, or holds signs that cannot be seen")
+    return sku
+
+
+Key = Annotated[int, Field(gt=0, le=MAX_KEY), BeforeValidator(_no_truth)]
 Code = Annotated[str, BeforeValidator(_as_text)]
+_KEY: TypeAdapter[int] = TypeAdapter(Key)
 #: A date of the hub's stands for its first moment.
 Instant = Annotated[datetime | None, BeforeValidator(_read_instant)]
 Money = Annotated[Decimal | None, BeforeValidator(_blank_as_none)]
 
 
 class _Product(BaseModel):
-    sku: Annotated[Code, Field(min_length=1, max_length=255)]
+    sku: Annotated[Code, Field(min_length=1, max_length=255), AfterValidator(_as_sku)]
 
 
 class _Item(BaseModel):
     pk: Key
     product: _Product
     status: Annotated[Code, Field(min_length=1, max_length=32)]
-    quantity: Annotated[int, Field(gt=0, le=1_000_000)] = 1
+    order: Any = None
+    quantity: Annotated[int, Field(gt=0, le=1_000_000), BeforeValidator(_no_truth)] = 1
     price: Money = None
     estimated_delivery_date: Instant = None
 
@@ -140,6 +159,9 @@ def parse(payload: Any, items: list[Any], *, now: datetime) -> PulledOrder:
         raise UnstorableOrderError(_reason(error)) from None
     if not parsed:
         raise UnstorableOrderError("the order has no items")
+    strangers = [item.pk for item in parsed if _key(item.order) not in (None, order.pk)]
+    if strangers:
+        raise UnstorableOrderError(f"item {strangers[0]} belongs to another order")
     if len({item.pk for item in parsed}) < len(parsed):
         raise UnstorableOrderError("two items have the same pk")
     promises = [item.estimated_delivery_date for item in parsed if item.estimated_delivery_date]
@@ -157,6 +179,25 @@ def parse(payload: Any, items: list[Any], *, now: datetime) -> PulledOrder:
         ),
         payload=payload,
     )
+
+
+def key_of(payload: Any) -> str:
+    """The hub's key as text, or a digest of the payload where it has none that can be used."""
+    key = _key(payload.get("pk")) if isinstance(payload, dict) else None
+    if key is not None:
+        return str(key)
+    try:
+        whole = json.dumps(payload, sort_keys=True)
+    except RecursionError:
+        whole = "deeper than can be read"
+    return f"sha256:{hashlib.sha256(whole.encode()).hexdigest()}"
+
+
+def _key(value: Any) -> int | None:
+    try:
+        return _KEY.validate_python(value)
+    except ValidationError:
+        return None
 
 
 def modification_of(payload: Any) -> datetime | None:

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from oms_workers.database import connection
+from oms_workers.database import UNREACHABLE, connection, is_unreachable, retry_transient
 from oms_workers.orders.client import Omnitron, OmnitronError, OmnitronRefusedError
-from oms_workers.orders.intake import Outcome, key_of, seen_before, store
+from oms_workers.orders.intake import Outcome, forget_rejections, reject_unread, seen_before, store
+from oms_workers.orders.parsing import key_of
 from oms_workers.scheduling.run import Run
 
 logger = logging.getLogger(__name__)
@@ -49,9 +50,16 @@ def _walk(
     """
     acknowledged_before = len(acknowledged)
     page, has_next = 1, True
+    seen: set[str] = set()
     while has_next:
         found = client.orders(page)
         counts["pages"] += 1
+        keys = {key_of(payload) for payload in found.results}
+        if found.has_next and keys <= seen:
+            raise OmnitronError(
+                f"GET /api/i1/orders/ has no end: page {page} names a next one and has no new order."
+            )
+        seen |= keys
         _take(client, run, pool, found.results, counts, acknowledged)
         page, has_next = page + 1, found.has_next
         if has_next and run.should_stop():
@@ -70,51 +78,77 @@ def _take(
     """Fetch the items of a page's orders, store each order, and acknowledge the stored ones."""
     with connection():
         seen = seen_before(payloads)
+        forget_rejections([key_of(payloads[n]) for n, known in seen.items() if known is Outcome.UNCHANGED])
     acknowledgements: dict[str, Future[None]] = {}
     fresh = [payload for position, payload in enumerate(payloads) if position not in seen]
     for position, outcome in seen.items():
         if outcome is Outcome.UNCHANGED:
             key = key_of(payloads[position])
             acknowledgements[key] = pool.submit(client.acknowledge, int(key))
-    for payload, items in _with_items(client, pool, fresh, counts):
-        with connection():
-            outcome = store(payload, items, now=run.now)
-        counts[outcome.value] += 1
+    for payload, items in _with_items(client, run, pool, fresh, counts):
         key = key_of(payload)
-        if outcome is Outcome.REJECTED:
+        stored = _store(payload, items, run, counts)
+        if stored is None:
+            continue
+        counts[stored.value] += 1
+        if stored is Outcome.REJECTED:
             logger.warning("Order %s of Omnitron cannot be stored, see rejected_orders.", key)
         else:
             acknowledgements[key] = pool.submit(client.acknowledge, int(key))
     for key, acknowledgement in acknowledgements.items():
-        if _outcome_of(acknowledgement, key, counts) is not None:
+        problem = _problem_of(acknowledgement, key, counts)
+        if problem is None:
             counts["acknowledged"] += 1
             acknowledged.add(key)
 
 
+def _store(payload: Any, items: list[Any], run: Run, counts: Counts) -> Outcome | None:
+    """What became of the order, or None where it could not be stored this time; only it has to wait."""
+    try:
+        with connection():
+            return retry_transient(lambda: store(payload, items, now=run.now), attempts=2)
+    except UNREACHABLE as error:
+        if is_unreachable(error):
+            raise
+        logger.warning("Order %s of Omnitron has to wait: %s", key_of(payload), error)
+    except Exception:
+        logger.exception("Order %s of Omnitron cannot be stored.", key_of(payload))
+    counts["failed"] += 1
+    return None
+
+
 def _with_items(
-    client: Omnitron, pool: ThreadPoolExecutor, payloads: list[Any], counts: Counts
+    client: Omnitron, run: Run, pool: ThreadPoolExecutor, payloads: list[Any], counts: Counts
 ) -> Iterator[tuple[Any, list[Any]]]:
-    """Each order with its items, in the page's order; one whose items cannot be had is left for later."""
+    """Each order with its items, in the page's order; one whose items cannot be had is shown, and left."""
     fetches = [pool.submit(_items_of, client, payload) for payload in payloads]
     for payload, fetch in zip(payloads, fetches, strict=True):
-        items = _outcome_of(fetch, key_of(payload), counts)
-        if items is not None:
-            yield payload, items[0]
+        problem = _problem_of(fetch, key_of(payload), counts)
+        if problem is None:
+            yield payload, fetch.result()
+        elif run.stopped_by is None:
+            with connection():
+                reject_unread(payload, f"its items cannot be had: {problem}", now=run.now)
 
 
-def _items_of(client: Omnitron, payload: Any) -> tuple[list[Any]]:
+def _items_of(client: Omnitron, payload: Any) -> list[Any]:
     """The order's items; none for an order without a usable key, which is rejected as it is."""
     key = key_of(payload)
-    return (client.items(int(key)) if key.isdigit() else [],)
+    return client.items(int(key)) if key.isdigit() else []
 
 
-def _outcome_of(call: Future[Any], key: str, counts: Counts) -> Any:
-    """What a call about one order brought, or None where it failed; only that order has to wait."""
+def _problem_of(call: Future[Any], key: str, counts: Counts) -> str | None:
+    """Why a call about one order has failed, or None where it has not; only that order has to wait."""
     try:
-        return call.result() or True
+        call.result()
+        return None
     except OmnitronRefusedError:
         raise
     except OmnitronError as error:
-        counts["failed"] += 1
-        logger.warning("Order %s of Omnitron has to wait: %s", key, error)
-        return None
+        problem = str(error)
+        logger.warning("Order %s of Omnitron has to wait: %s", key, problem)
+    except Exception as error:
+        problem = f"{type(error).__name__}: {error}"
+        logger.exception("Order %s of Omnitron has to wait.", key)
+    counts["failed"] += 1
+    return problem

@@ -14,4 +14,5 @@ from oms_workers.scheduling.run import Run
 def get_orders_from_omnitron(run: Run) -> dict[str, Any]:
     """Pull the approved orders that Omnitron has for us, store them, and say that we have them."""
     configuration = settings.current()
-    return pull(Omnitron(configuration, run.wait), run, concurrency=configuration.omnitron_concurrency)
+    with Omnitron(configuration, run.wait) as client:
+        return pull(client, run, concurrency=configuration.omnitron_concurrency)

@@ -21,7 +21,7 @@ def pauses() -> list[float]:
 
 
 @pytest.fixture
-def client(hub: Hub, pauses: list[float], configure: Callable[..., Any]) -> Any:
+def client(hub: Hub, pauses: list[float], configure: Callable[..., Any]) -> Iterator[Any]:
     """A client that waits for nothing, but says how long it would."""
     from oms_workers.orders.client import Omnitron
 
@@ -32,7 +32,8 @@ def client(hub: Hub, pauses: list[float], configure: Callable[..., Any]) -> Any:
             pauses.append(seconds)
         return True
 
-    return Omnitron(configuration, wait)
+    with Omnitron(configuration, wait) as made:
+        yield made
 
 
 @pytest.fixture

@@ -2,8 +2,9 @@
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -145,6 +146,16 @@ def drop(handler: Handler) -> None:
 def half_a_body(handler: Handler) -> None:
     handler.raw(200, b'{"count": 3, "results": [{"pk"', "application/json", length=4_000)
     handler.close_connection = True
+
+
+def drip(handler: Handler) -> None:
+    """A byte now and then, each before the client loses patience with the one before it."""
+    handler.raw(200, b"", "application/json", length=100_000)
+    handler.close_connection = True
+    with suppress(OSError):
+        for _ in range(200):
+            handler.wfile.write(b" ")
+            time.sleep(0.05)
 
 
 def html(handler: Handler) -> None:

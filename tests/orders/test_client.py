@@ -1,6 +1,9 @@
 """The client against a hub that misbehaves."""
 
-from collections.abc import Callable
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -8,11 +11,20 @@ from typing import Any
 import pytest
 
 from oms_workers.orders.client import ATTEMPTS, Omnitron, OmnitronError, OmnitronRefusedError
+from settings import SettingsError
 from tests.orders import hub as faults
 from tests.orders.hub import PASSWORD, TOKEN, Hub
 from tests.orders.samples import an_order
 
 ORDERS = "/api/i1/orders/"
+Connect = Callable[..., Omnitron]
+
+
+@pytest.fixture
+def connect() -> Iterator[Connect]:
+    """Make clients, and end their connections after the test."""
+    with ExitStack() as clients:
+        yield lambda *arguments: clients.enter_context(Omnitron(*arguments))
 
 
 @pytest.mark.parametrize(
@@ -30,7 +42,9 @@ def test_what_passes_by_itself_is_tried_again(hub: Hub, client: Omnitron, fault:
 def test_it_does_not_try_for_ever(hub: Hub, client: Omnitron, pauses: list[float]) -> None:
     hub.fail(ORDERS, faults.drop, times=100)
 
-    with pytest.raises(OmnitronError, match=r"GET /api/i1/orders/ got no answer: \w+, 5 times"):
+    with pytest.raises(
+        OmnitronError, match=r"GET /api/i1/orders/ got no answer from OMNITRON_URL=.*, 5 times"
+    ):
         client.orders(1)
 
     assert len(hub.calls) == ATTEMPTS
@@ -88,16 +102,18 @@ def test_a_429_slows_down_every_call(hub: Hub, client: Omnitron, pauses: list[fl
     assert 10 < pauses[0] <= 17
 
 
-def test_without_time_to_wait_it_says_so(hub: Hub, configure: Callable[..., Any]) -> None:
-    impatient = Omnitron(configure(OMNITRON_URL=hub.url, OMNITRON_TOKEN=TOKEN), lambda seconds: seconds == 0)
+def test_without_time_to_wait_it_says_so(hub: Hub, configure: Callable[..., Any], connect: Connect) -> None:
+    impatient = connect(configure(OMNITRON_URL=hub.url, OMNITRON_TOKEN=TOKEN), lambda seconds: seconds == 0)
     hub.fail(ORDERS, faults.status(429, Retry_After="3600"))
 
     with pytest.raises(OmnitronError, match="answered 429; no time is left to wait 3600 s"):
         impatient.orders(1)
 
 
-def test_wrong_credentials_are_said_once_and_never_shown(hub: Hub, configure: Callable[..., Any]) -> None:
-    wrong = Omnitron(configure(OMNITRON_URL=hub.url, OMNITRON_TOKEN="wrong-hush"), lambda seconds: True)
+def test_wrong_credentials_are_said_once_and_never_shown(
+    hub: Hub, configure: Callable[..., Any], connect: Connect
+) -> None:
+    wrong = connect(configure(OMNITRON_URL=hub.url, OMNITRON_TOKEN="wrong-hush"), lambda seconds: True)
 
     for _ in range(3):
         with pytest.raises(OmnitronRefusedError, match="set OMNITRON_TOKEN") as error:
@@ -107,9 +123,9 @@ def test_wrong_credentials_are_said_once_and_never_shown(hub: Hub, configure: Ca
     assert len(hub.calls) == 1
 
 
-def test_a_user_name_logs_in_once(hub: Hub, configure: Callable[..., Any]) -> None:
+def test_a_user_name_logs_in_once(hub: Hub, configure: Callable[..., Any], connect: Connect) -> None:
     configuration = configure(OMNITRON_URL=hub.url, OMNITRON_USERNAME="oms", OMNITRON_PASSWORD=PASSWORD)
-    client = Omnitron(configuration, lambda seconds: True)
+    client = connect(configuration, lambda seconds: True)
 
     client.orders(1)
     client.items(1)
@@ -117,9 +133,11 @@ def test_a_user_name_logs_in_once(hub: Hub, configure: Callable[..., Any]) -> No
     assert [method for method, _, _ in hub.calls] == ["POST", "GET", "GET"]
 
 
-def test_a_wrong_password_is_said_once_and_never_shown(hub: Hub, configure: Callable[..., Any]) -> None:
+def test_a_wrong_password_is_said_once_and_never_shown(
+    hub: Hub, configure: Callable[..., Any], connect: Connect
+) -> None:
     configuration = configure(OMNITRON_URL=hub.url, OMNITRON_USERNAME="oms", OMNITRON_PASSWORD="old-hush")
-    client = Omnitron(configuration, lambda seconds: True)
+    client = connect(configuration, lambda seconds: True)
 
     for _ in range(2):
         with pytest.raises(OmnitronRefusedError, match="OMNITRON_USERNAME and OMNITRON_PASSWORD") as error:
@@ -129,9 +147,9 @@ def test_a_wrong_password_is_said_once_and_never_shown(hub: Hub, configure: Call
     assert len(hub.calls) == 1
 
 
-def test_without_an_address_it_says_what_to_set(configure: Callable[..., Any]) -> None:
-    with pytest.raises(OmnitronError, match="OMNITRON_URL: is not set"):
-        Omnitron(configure(), lambda seconds: True)
+def test_without_an_address_it_says_what_to_set(configure: Callable[..., Any], connect: Connect) -> None:
+    with pytest.raises(SettingsError, match="OMNITRON_URL: is not set"):
+        connect(configure(), lambda seconds: True)
 
 
 def test_a_wrong_address_is_not_taken_for_an_empty_hub(hub: Hub, configure: Callable[..., Any]) -> None:
@@ -163,8 +181,10 @@ def test_items_without_end_are_an_error(hub: Hub, client: Omnitron, monkeypatch:
         client.items(7)
 
 
-def test_nothing_is_sent_any_more_when_the_run_has_to_stop(hub: Hub, configure: Callable[..., Any]) -> None:
-    stopped = Omnitron(configure(OMNITRON_URL=hub.url, OMNITRON_TOKEN=TOKEN), lambda seconds: False)
+def test_nothing_is_sent_any_more_when_the_run_has_to_stop(
+    hub: Hub, configure: Callable[..., Any], connect: Connect
+) -> None:
+    stopped = connect(configure(OMNITRON_URL=hub.url, OMNITRON_TOKEN=TOKEN), lambda seconds: False)
 
     with pytest.raises(OmnitronError, match="was not sent: the run has to stop"):
         stopped.items(7)
@@ -172,8 +192,10 @@ def test_nothing_is_sent_any_more_when_the_run_has_to_stop(hub: Hub, configure: 
     assert hub.calls == []
 
 
-def test_a_token_with_a_line_s_end_is_the_token(hub: Hub, configure: Callable[..., Any]) -> None:
-    client = Omnitron(configure(OMNITRON_URL=hub.url, OMNITRON_TOKEN=f"{TOKEN}\n"), lambda seconds: True)
+def test_a_token_with_a_line_s_end_is_the_token(
+    hub: Hub, configure: Callable[..., Any], connect: Connect
+) -> None:
+    client = connect(configure(OMNITRON_URL=hub.url, OMNITRON_TOKEN=f"{TOKEN}\n"), lambda seconds: True)
 
     assert client.orders(1).results == []
 
@@ -197,7 +219,7 @@ def test_a_body_without_end_is_cut(hub: Hub, client: Omnitron, monkeypatch: pyte
     monkeypatch.setattr(module, "MAX_BODY_BYTES", 1_000)
     hub.fail(ORDERS, faults.body('{"results": ["' + "x" * 10_000 + '"]}'), times=ATTEMPTS)
 
-    with pytest.raises(OmnitronError, match="got no answer: ContentDecodingError"):
+    with pytest.raises(OmnitronError, match="ContentDecodingError: more than 1000 bytes"):
         client.orders(1)
 
 
@@ -209,3 +231,44 @@ def test_a_netrc_does_not_replace_the_token(
     monkeypatch.setenv("NETRC", str(netrc))
 
     assert client.orders(1).results == []
+
+
+def test_an_address_where_nobody_is_says_which_and_why(
+    configure: Callable[..., Any], connect: Connect
+) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+    client = connect(configure(OMNITRON_URL=url, OMNITRON_TOKEN=TOKEN), lambda seconds: True)
+
+    with pytest.raises(OmnitronError, match=f"OMNITRON_URL={url}: .*Connection refused"):
+        client.orders(1)
+
+
+def test_an_address_that_has_moved_says_where_to(hub: Hub, client: Omnitron) -> None:
+    hub.fail(ORDERS, faults.status(301, Location="https://elsewhere.example.com/"))
+
+    with pytest.raises(OmnitronError, match=r"has moved to 'https://elsewhere\.example\.com/'"):
+        client.orders(1)
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_login_that_is_throttled_is_tried_again(
+    hub: Hub, configure: Callable[..., Any], connect: Connect, status: int
+) -> None:
+    configuration = configure(OMNITRON_URL=hub.url, OMNITRON_USERNAME="oms", OMNITRON_PASSWORD=PASSWORD)
+    hub.fail("/auth/login/", faults.status(status), times=2)
+
+    assert connect(configuration, lambda seconds: True).orders(1).results == []
+
+
+def test_a_body_that_drips_is_given_up(hub: Hub, client: Omnitron, monkeypatch: pytest.MonkeyPatch) -> None:
+    from oms_workers.orders import client as module
+
+    monkeypatch.setattr(module, "TOTAL_TIMEOUT_SECONDS", 0.2)
+    hub.fail(ORDERS, faults.drip, times=ATTEMPTS)
+
+    started = time.monotonic()
+    with pytest.raises(OmnitronError, match="not whole within"):
+        client.orders(1)
+    assert time.monotonic() - started < 10

@@ -3,6 +3,7 @@
 import json
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -63,6 +64,29 @@ def test_changed_lines_of_a_planned_order_are_shown_and_change_no_plan(state: st
     assert (only_order().state, only_order().plan_version) == (state, 0)
     assert [line["sku"] for line in only_order().line_changes] == ["RED-LAMP"]
     assert actions() == ["received", "lines_changed_after_planning"]
+
+
+def test_prices_and_progress_of_a_planned_order_are_no_changed_lines() -> None:
+    store_orders(an_order(7))
+    execute("UPDATE orders SET state = 'planned'")
+    order, items = an_order(7, modified_date="2026-11-02T00:00:00Z")
+
+    store_orders((order, [{**items[0], "price": "11.00", "status": "450"}]))
+
+    assert rows("SELECT status, price FROM order_items") == [("450", Decimal("11.00"))]
+    assert rows("SELECT line_changes FROM orders") == [(None,)]
+
+
+def test_a_planned_line_that_was_cancelled_in_the_hub_is_a_changed_line() -> None:
+    store_orders(an_order(7))
+    execute("UPDATE orders SET state = 'planned'")
+    order, items = an_order(7, modified_date="2026-11-02T00:00:00Z")
+
+    store_orders((order, [{**items[0], "status": "100"}]))
+
+    assert rows("SELECT status FROM order_items") == [("400",)]
+    (changed,) = rows("SELECT line_changes FROM orders")
+    assert [line["status"] for line in changed.line_changes] == ["100"]
 
 
 def test_lines_that_change_back_are_no_change_any_more() -> None:

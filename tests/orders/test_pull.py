@@ -1,12 +1,15 @@
 """The pull, over HTTP, from a hub whose pages shift and whose calls fail."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
+import psycopg
 import pytest
 
+import settings
 from oms_workers.broker import stopping
-from oms_workers.database import connection, execute, rows
+from oms_workers.database import connection, connection_parameters, execute, rows
 from oms_workers.orders.client import OmnitronError, OmnitronRefusedError
 from tests.orders import hub as faults
 from tests.orders.hub import Hub
@@ -227,3 +230,102 @@ def test_told_to_stop_it_ends_at_a_page_s_end(hub: Hub, pull: Pull) -> None:
     assert len(stored()) == 10
     # What was stored and could not be acknowledged any more is offered again.
     assert set(hub.acknowledged) <= set(stored())
+
+
+@pytest.mark.parametrize("location", ["http://[", "\xff"])
+def test_an_answer_that_the_library_chokes_on_stops_no_other_order(
+    hub: Hub, pull: Pull, location: str
+) -> None:
+    hub.add(*(an_order(key) for key in range(1, 15)))
+    hub.fail(f"{ITEMS}?order=2&", faults.status(302, Location=location), times=100)
+
+    counts = pull()
+
+    assert stored() == [1, *range(3, 15)]
+    assert counts["failed"] >= 1
+    assert "its items cannot be had" in rejected()["2"]
+
+    hub.faults.clear()
+    pull()
+    assert 2 in stored()
+    assert rejected() == {}
+
+
+def test_an_order_that_somebody_holds_stops_no_other(hub: Hub, pull: Pull) -> None:
+    hub.add(*(an_order(key) for key in range(1, 5)))
+    pull()
+    hub.acknowledged.clear()
+    for key in hub.orders:
+        hub.orders[key] = {**hub.orders[key], "modified_date": "2026-11-02T00:00:00Z"}
+    execute("SET lock_timeout = '50ms'")
+    try:
+        with psycopg.connect(**connection_parameters(settings.current())) as other:
+            other.execute("SELECT 1 FROM orders WHERE omnitron_id = 2 FOR UPDATE")
+            counts = pull()
+    finally:
+        execute("SET lock_timeout = '10s'")
+
+    assert sorted(hub.acknowledged) == [1, 3, 4]
+    assert counts["updated"] == 3
+
+
+def test_a_list_without_end_is_an_error_after_what_it_holds(hub: Hub, pull: Pull) -> None:
+    hub.add(an_order(1))
+    page = {"count": 1, "next": "x", "previous": None, "results": [hub.orders[1]]}
+    hub.fail(ORDERS, lambda handler: handler.answer(200, page), times=100)
+
+    with pytest.raises(OmnitronError, match="has no end: page 2"):
+        pull()
+
+    assert stored() == [1]
+    assert len(hub.calls_to(ORDERS)) == 2
+
+
+@pytest.mark.parametrize("text", ['"\xe7"', "9" * 5_000])
+def test_what_one_order_holds_makes_no_page_unreadable(hub: Hub, pull: Pull, text: str) -> None:
+    hub.add(*(an_order(key) for key in (1, 2, 3)))
+    whole = json.dumps({"next": None, "results": [*hub.orders.values()]})
+    body = whole.replace('"number": "2"', f'"number": "2", "notes": {text}').encode("latin-1")
+    hub.fail(ORDERS, lambda handler: handler.raw(200, body, "application/json"))
+
+    pull()
+
+    assert {1, 3} <= {*stored()}
+    assert {str(key) for key in stored()} | {*rejected()} == {"1", "2", "3"}
+
+
+@pytest.mark.parametrize("key", ["5", 5.0])
+def test_a_key_is_a_key_however_it_is_written(hub: Hub, pull: Pull, key: Any) -> None:
+    order, items = an_order(5)
+    hub.add((order, items))
+    hub.orders[5] = {**order, "pk": key}
+
+    pull()
+
+    assert stored() == [5]
+    assert hub.acknowledged == [5]
+
+
+def test_lines_of_another_order_are_refused(hub: Hub, pull: Pull) -> None:
+    hub.add(an_order(1), an_order(2))
+    hub.items[2] = [*hub.items[2], *hub.items[1]]
+
+    pull()
+
+    assert stored() == [1]
+    assert rejected() == {"2": "item 101 belongs to another order"}
+
+
+def test_a_reject_that_comes_back_as_it_was_stored_is_none_any_more(hub: Hub, pull: Pull) -> None:
+    good = an_order(1, modified_date="2026-11-01T00:00:00Z")
+    hub.add(good)
+    pull()
+    hub.acknowledged.clear()
+    hub.orders[1] = {**good[0], "number": "", "modified_date": "2026-11-02T00:00:00Z"}
+    pull()
+    assert [*rejected()] == ["1"]
+
+    hub.orders[1] = good[0]
+    pull()
+
+    assert rejected() == {}

@@ -14,6 +14,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, TypeVar
 
+import psycopg
 from peewee import InterfaceError, Model, OperationalError
 from playhouse.pool import MaxConnectionsExceeded
 from playhouse.postgres_ext import PooledPsycopg3Database
@@ -172,7 +173,7 @@ def jsonb(value: Any) -> Jsonb:
 
 def sqlstate(error: BaseException) -> str | None:
     """The five characters in which PostgreSQL says what is wrong, or None where it said nothing."""
-    return getattr(getattr(error, "orig", None), "sqlstate", None)
+    return getattr(getattr(error, "orig", error), "sqlstate", None)
 
 
 def is_unreachable(error: BaseException) -> bool:
@@ -181,7 +182,8 @@ def is_unreachable(error: BaseException) -> bool:
     Classes 08 (connection exception) and 57P (operator intervention), or no answer at all.
     """
     state = sqlstate(error)
-    return isinstance(error, UNREACHABLE) and (state is None or state.startswith(("08", "57P")))
+    away = (*UNREACHABLE, psycopg.OperationalError)
+    return isinstance(error, away) and (state is None or state.startswith(("08", "57P")))
 
 
 def retry_transient(work: Callable[[], T], *, attempts: int = TRANSIENT_ATTEMPTS) -> T:

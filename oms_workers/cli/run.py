@@ -20,12 +20,16 @@ def run(
     settings.load_or_exit(need_servers=True)
     import schedules  # noqa: F401 - fills the table
     from oms_workers.cli.services import answering
+    from oms_workers.database import connection
     from oms_workers.scheduling import process, table
     from oms_workers.scheduling.actor import run_manually
 
     task = table.find(name)
     try:
         with answering("PostgreSQL"):
+            # Said plainly, before the run finds itself without its lock.
+            with connection():
+                pass
             state, result = run_manually(task)
     finally:
         process.stop_liveness()

@@ -5,10 +5,16 @@ from contextlib import contextmanager
 
 import psycopg
 import redis
-from peewee import ProgrammingError
+from peewee import OperationalError, ProgrammingError
 
-from oms_workers.database import UNREACHABLE, sqlstate
+from oms_workers.database import UNREACHABLE, is_unreachable, sqlstate
 from oms_workers.errors import OmsError
+
+#: What a service's clients raise when it is away, or refuses for the moment.
+_AWAY: dict[str, tuple[type[Exception], ...]] = {
+    "PostgreSQL": (*UNREACHABLE, psycopg.OperationalError),
+    "Redis": (redis.RedisError,),
+}
 
 #: Undefined table, undefined column.
 MISSING_SCHEMA = frozenset({"42P01", "42703"})
@@ -30,7 +36,9 @@ def answering(service: str) -> Iterator[None]:
         raise ServiceError(
             f"The schema is not up to date, run `oms migrate`: {_first_line(error)}"
         ) from error
-    except (*UNREACHABLE, psycopg.OperationalError, redis.RedisError) as error:
+    except _AWAY[service] as error:
+        if isinstance(error, psycopg.Error | OperationalError) and not is_unreachable(error):
+            raise ServiceError(f"{service} has refused: {_first_line(error)}") from error
         raise ServiceError(f"{service} does not answer at {variable}: {_first_line(error)}") from error
 
 

@@ -1,5 +1,6 @@
 """`oms status`: what ran, what did not, what waits."""
 
+import sys
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
@@ -26,20 +27,31 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="For programs.")
         print_json(found)
     else:
         _print(found, now)
+    if found["problem"]:
+        print(found["problem"], file=sys.stderr)
+        sys.exit(1)
 
 
 def collect(now: datetime) -> dict[str, Any]:
-    """Everything that `oms status --json` has. Raises `ServiceError` where a server is silent."""
-    from oms_workers.cli import backlog, queues
-    from oms_workers.cli.services import answering
-    from oms_workers.database import connection
-    from oms_workers.scheduling import table
+    """Everything that `oms status --json` has. Raises `ServiceError` where PostgreSQL is silent.
 
-    with answering("Redis"):
-        waiting = queues.depths()
+    Without Redis there is still the ledger to look at: then `queues` is null, and `problem` says why.
+    """
+    from oms_workers.cli import backlog, queues
+    from oms_workers.cli.services import ServiceError, answering
+    from oms_workers.database import connection
+    from oms_workers.scheduling import table, tick
+
+    waiting, sent_at, problem = None, None, None
+    try:
+        with answering("Redis"):
+            waiting, sent_at = queues.depths(), tick.last_sent()
+    except ServiceError as error:
+        problem = str(error)
     with answering("PostgreSQL"), connection():
         return {
-            "clock": _clock(now),
+            "problem": problem,
+            "clock": _clock(now, sent_at),
             "workers": _workers(),
             "queues": waiting,
             "tasks": [_task(task, now) for task in table.tasks()],
@@ -47,10 +59,10 @@ def collect(now: datetime) -> dict[str, Any]:
         }
 
 
-def _clock(now: datetime) -> dict[str, Any]:
-    from oms_workers.scheduling.tick import last_tick
+def _clock(now: datetime, sent_at: datetime | None) -> dict[str, Any]:
+    from oms_workers.scheduling import tick
 
-    sent_at, ran_at = last_tick()
+    ran_at = tick.last_run()
     patience = timedelta(seconds=SILENT_TICKS * settings.current().tick_seconds + 5)
     return {
         "alive": sent_at is not None and now - sent_at < patience,
@@ -107,7 +119,7 @@ def _print(found: dict[str, Any], now: datetime) -> None:
     )
     print_table(
         ("queue", "waiting", "oldest"),
-        [(queue["name"], queue["depth"], age(queue["oldest"], now)) for queue in found["queues"]],
+        [(queue["name"], queue["depth"], age(queue["oldest"], now)) for queue in found["queues"] or ()],
         title="\nQueues",
     )
     print_table(

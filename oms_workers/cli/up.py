@@ -1,5 +1,6 @@
 """`oms up`: everything on this machine, from nothing."""
 
+import fcntl
 import json
 import os
 import signal
@@ -10,7 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.live import Live
@@ -18,6 +19,9 @@ from rich.live import Live
 import settings
 from oms_workers.cli.output import console
 from oms_workers.errors import OmsError
+
+if TYPE_CHECKING:
+    from oms_workers.sandbox.guard import Guard
 
 #: What the demonstration does more often than a merchant would, so that a minute shows something.
 IMPATIENCE = {
@@ -53,16 +57,23 @@ def up(
     Example: oms up --seconds 60
     """
     stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: stop.set())
     with ExitStack() as running:
         running.enter_context(_only_one())
-        environment = _servers(running)
-        _configure(environment)
+        from oms_workers.cli.services import answering
+        from oms_workers.sandbox.guard import Guard
+
+        is_given = "DATABASE_URL" in settings.environment()
+        guard = Guard()
+        running.callback(guard.dismiss)
+        environment = _servers(running, guard)
+        _configure(environment, guard)
         from oms_workers.cli.view import sentence
 
-        supervisor = _start(running, environment)
-        before, after = _watch(supervisor, stop, seconds)
+        with answering("PostgreSQL"):
+            supervisor = _start(running, environment, guard, is_given=is_given)
+            before, after = _watch(supervisor, stop, seconds)
         moved = {name: after[name] - before[name] for name in ("pulled", "planned")}
         print(sentence(after))
     if seconds is not None and not stop.is_set() and not all(moved.values()):
@@ -71,27 +82,29 @@ def up(
 
 @contextmanager
 def _only_one() -> Iterator[None]:
-    """The place of this checkout's one `oms up`, by the pid in the file that other terminals read."""
+    """The place of this checkout's one `oms up`: a lock that goes with it, however it ends."""
     settings.LOCAL_DIRECTORY.mkdir(exist_ok=True)
-    pid = _running_pid()
-    if pid is not None:
-        raise UpError(f"Another `oms up` is running here, with the pid {pid}; stop it first.")
-    try:
-        yield
-    finally:
+    with (settings.LOCAL_DIRECTORY / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UpError(f"Another `oms up` is running here{_its_pid()}; stop it first.") from None
+        # What one that was killed with its guard has left is nobody's.
         settings.LOCAL_SERVERS.unlink(missing_ok=True)
+        try:
+            yield
+        finally:
+            settings.LOCAL_SERVERS.unlink(missing_ok=True)
 
 
-def _running_pid() -> int | None:
+def _its_pid() -> str:
     try:
-        pid = int(json.loads(settings.LOCAL_SERVERS.read_text())["pid"])
-        os.kill(pid, 0)
+        return f", with the pid {json.loads(settings.LOCAL_SERVERS.read_text())['pid']}"
     except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return pid
+        return ""
 
 
-def _servers(running: ExitStack) -> dict[str, str]:
+def _servers(running: ExitStack, guard: "Guard") -> dict[str, str]:
     """The environment of all that is started, with the servers that were given or are started now."""
     given = settings.environment()
     environment = {**os.environ, **{name: given.get(name, value) for name, value in IMPATIENCE.items()}}
@@ -99,47 +112,51 @@ def _servers(running: ExitStack) -> dict[str, str]:
         if f"{key}_CRONTAB" in given:
             environment.pop(f"{key}_SCHEDULE", None)
     if "DATABASE_URL" not in given:
-        environment["DATABASE_URL"] = _start_postgres(running)
+        environment["DATABASE_URL"] = _start_postgres(running, guard)
     if "REDIS_URL" not in given:
-        environment["REDIS_URL"] = _start_valkey(running)
+        environment["REDIS_URL"] = _start_valkey(running, guard)
     port = _free_port()
     return {**environment, "OMNITRON_URL": f"http://127.0.0.1:{port}", "OMNITRON_TOKEN": "sandbox"}
 
 
-def _start_postgres(running: ExitStack) -> str:
+def _start_postgres(running: ExitStack, guard: "Guard") -> str:
     from oms_workers.sandbox.servers import EmbeddedPostgres
 
     server = EmbeddedPostgres(settings.LOCAL_DIRECTORY.resolve() / "pg").start()
     running.callback(server.stop)
+    guard.watch_server(server.pid)
     return server.url
 
 
-def _start_valkey(running: ExitStack) -> str:
+def _start_valkey(running: ExitStack, guard: "Guard") -> str:
     from oms_workers.sandbox.servers import EmbeddedValkey
 
     server = EmbeddedValkey(settings.LOCAL_DIRECTORY.resolve() / "valkey").start()
     running.callback(server.stop)
+    guard.watch_server(server.pid)
     return server.url
 
 
-def _configure(environment: dict[str, str]) -> None:
+def _configure(environment: dict[str, str], guard: "Guard") -> None:
     """Make this process see what its children see, and tell other terminals."""
     os.environ.update(environment)
     settings.load_or_exit(need_servers=True)
     shared = ("DATABASE_URL", "REDIS_URL", "OMNITRON_URL", "OMNITRON_TOKEN", *IMPATIENCE)
     servers = {"pid": os.getpid(), **{name: environment[name] for name in shared if name in environment}}
+    guard.watch_file(settings.LOCAL_SERVERS)
     settings.LOCAL_SERVERS.touch(mode=0o600)
     settings.LOCAL_SERVERS.write_text(json.dumps(servers))
 
 
-def _start(running: ExitStack, environment: dict[str, str]) -> Any:
+def _start(running: ExitStack, environment: dict[str, str], guard: "Guard", *, is_given: bool) -> Any:
     """Migrate, load the examples, and start the Procfile's processes beside the sandbox."""
     from oms_workers.fulfilment.merchant import load_files
     from oms_workers.sandbox.supervisor import Supervisor, read_procfile
 
     commands = read_procfile(PROJECT / "Procfile")
-    supervisor = Supervisor(environment, directory=PROJECT, logs=_logs())
-    _refuse_strangers()
+    supervisor = Supervisor(environment, directory=PROJECT, logs=_logs(), guard=guard)
+    if is_given:
+        _refuse_strangers()
     if supervisor.run("release", commands.pop("release")) != 0:
         raise UpError(f"The release phase failed:\n{supervisor.log('release')}")
     load_files(sorted((PROJECT / "examples").glob("*.json")))
@@ -154,17 +171,27 @@ def _start(running: ExitStack, environment: dict[str, str]) -> Any:
 
 
 def _refuse_strangers() -> None:
-    """The sandbox's orders must not be mixed with a merchant's."""
+    """The sandbox's orders must not be mixed with a merchant's, nor the examples with what one has loaded."""
     from oms_workers.database import connection, row
 
+    examples = json.loads((PROJECT / "examples" / "locations.json").read_text())["locations"]
+    codes = [location["code"] for location in examples]
     with connection():
         if row("SELECT to_regclass('orders') AS known") == (None,):
             return
-        stranger = row("SELECT number FROM orders WHERE payload #>> '{extra_field,sandbox}' IS NULL LIMIT 1")
+        stranger = row(
+            """
+            SELECT 'order ' || number AS name FROM orders WHERE payload #>> '{extra_field,sandbox}' IS NULL
+            UNION ALL
+            SELECT 'the location ' || code FROM locations WHERE code <> ALL(%s)
+            LIMIT 1
+            """,
+            (codes,),
+        )
     if stranger is not None:
         raise UpError(
-            f"The database at DATABASE_URL holds order {stranger.number}, which is not the sandbox's;"
-            " give `oms up` a database of its own."
+            f"The database at DATABASE_URL holds {stranger.name}, which is not the sandbox's; give `oms up` a"
+            " database of its own."
         )
 
 
@@ -190,7 +217,8 @@ def _watch(
             try:
                 with connection():
                     if terminal.is_terminal:
-                        live.update(draw(heading, lambda: _processes(supervisor)), refresh=True)
+                        picture = draw(heading, lambda: _processes(supervisor), height=terminal.height)
+                        live.update(picture, refresh=True)
                     elif time.monotonic() - spoken_at >= _LINE_SECONDS:
                         spoken_at = time.monotonic()
                         print(sentence(count_orders()), flush=True)

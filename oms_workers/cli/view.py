@@ -15,7 +15,9 @@ from oms_workers.database import rows
 from oms_workers.fulfilment.models import PackageState
 from oms_workers.scheduling import ledger, table
 
-_LATEST = 12
+#: The packages that are shown: as many as the terminal has room for beside the rest.
+_MOST_LATEST, _LEAST_LATEST = 12, 5
+_OTHER_LINES = 24
 _STYLES = {
     PackageState.OUT_OF_STOCK: "red",
     PackageState.NEEDS_REPLAN: "red",
@@ -57,17 +59,16 @@ def sentence(counts: dict[str, int]) -> str:
     ).format_map(counts)
 
 
-def draw(heading: str, processes: Callable[[], str]) -> Group:
-    """The whole picture, from one look at the database."""
+def draw(heading: str, processes: Callable[[], str], *, height: int) -> Group:
+    """The whole picture, from one look at the database; what a low terminal cuts off is the least of it."""
     now = datetime.now(UTC)
+    latest = max(_LEAST_LATEST, min(_MOST_LATEST, height - _OTHER_LINES))
     return Group(
         Text(heading, style="bold"),
-        Text(processes(), style="dim"),
-        Text(),
         Text(sentence(count_orders()), style="bold green"),
-        Text(),
+        Panel(_latest(now, latest), title="latest packages"),
         Columns([Panel(_locations(), title="to be packed"), Panel(_tasks(now), title="tasks")]),
-        Panel(_latest(now), title="latest packages"),
+        Text(processes(), style="dim"),
     )
 
 
@@ -100,10 +101,10 @@ def _tasks(now: datetime) -> Table:
     return shown
 
 
-def _latest(now: datetime) -> Table:
+def _latest(now: datetime, limit: int) -> Table:
     found: list[Any] = rows(
         """
-        SELECT packages.number, orders.number AS order_number, orders.channel, locations.code, packages.state,
+        SELECT packages.number, orders.number AS order_number, locations.code, packages.state,
                packages.changed_at,
                (SELECT string_agg(quantity || ' × ' || sku, ', ' ORDER BY id)
                 FROM package_items WHERE package_id = packages.id) AS items
@@ -113,9 +114,11 @@ def _latest(now: datetime) -> Table:
         ORDER BY packages.changed_at DESC, packages.id DESC
         LIMIT %s
         """,
-        (_LATEST,),
+        (limit,),
     )
-    shown = Table("package", "order", "channel", "location", "state", "items", "", box=None, pad_edge=False)
+    shown = Table(box=None, pad_edge=False)
+    for column in ("package", "order", "location", "state", "items", ""):
+        shown.add_column(column, no_wrap=True, overflow="ellipsis")
     for line in found:
         state = PackageState(line.state)
         style = _STYLES.get(state, "green")
@@ -123,7 +126,6 @@ def _latest(now: datetime) -> Table:
         shown.add_row(
             line.number,
             line.order_number,
-            line.channel,
             line.code,
             name,
             line.items,

@@ -6,6 +6,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import redis
+
 from oms_workers.errors import OmsError
 
 with warnings.catch_warnings():
@@ -31,6 +33,10 @@ class EmbeddedPostgres:
     @property
     def url(self) -> str:
         return str(self._server.get_uri())
+
+    @property
+    def pid(self) -> int:
+        return int(self._server.get_pid())
 
     def start(self) -> "EmbeddedPostgres":
         """Start it, or find it running where a killed process has left it."""
@@ -58,6 +64,12 @@ class EmbeddedValkey:
     @property
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        with redis.Redis.from_url(self.url) as client:
+            found: Any = client.info("server")
+        return int(found["process_id"])
 
     def start(self) -> "EmbeddedValkey":
         self.directory.mkdir(parents=True, exist_ok=True)

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from oms_workers.sandbox.guard import Guard
+
 #: What platforms allow between SIGTERM and SIGKILL.
 DRAIN_SECONDS = 30.0
 
@@ -28,12 +30,15 @@ def read_procfile(path: Path) -> dict[str, str]:
 class Supervisor:
     """Keeps named commands running, each in a process group of its own, with its log in a file."""
 
-    def __init__(self, environment: Mapping[str, str], *, directory: Path, logs: Path) -> None:
+    def __init__(
+        self, environment: Mapping[str, str], *, directory: Path, logs: Path, guard: Guard | None = None
+    ) -> None:
         programs = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', '')}"
         self.environment = {**environment, "PATH": programs, "PYTHONUNBUFFERED": "1"}
         self.exits: list[tuple[str, int]] = []
         self._directory = directory
         self._logs = logs
+        self._guard = guard
         self._commands: dict[str, str] = {}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._lock = threading.RLock()
@@ -75,9 +80,9 @@ class Supervisor:
         return {name: self._await_end(name, process, deadline) for name, process in ending.items()}
 
     def run(self, name: str, command: str) -> int:
-        """Run a command to its end, and return its exit status."""
+        """Run a command to its end, and return its exit status; its log is of this run alone."""
         self._logs.mkdir(parents=True, exist_ok=True)
-        with (self._logs / f"{name}.log").open("ab") as log:
+        with (self._logs / f"{name}.log").open("wb") as log:
             return subprocess.run(
                 ["/bin/sh", "-c", command],
                 cwd=self._directory,
@@ -101,6 +106,8 @@ class Supervisor:
         finally:
             # Also what a killed parent has left of its group.
             self.signal(name, signal.SIGKILL)
+            if self._guard is not None:
+                self._guard.forget(process.pid)
         return process.wait()
 
     def _spawn(self, name: str) -> None:
@@ -115,6 +122,8 @@ class Supervisor:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+        if self._guard is not None:
+            self._guard.watch_group(self.pid(name))
 
     def _watch(self) -> None:
         while not self._ended.wait(_LOOK_SECONDS):
@@ -125,4 +134,8 @@ class Supervisor:
                 continue
             with self._lock:
                 for name in set(exited) & set(self._commands):
+                    # What a killed parent has left of its group would work on beside its successor.
+                    self.signal(name, signal.SIGKILL)
+                    if self._guard is not None:
+                        self._guard.forget(self.pid(name))
                     self._spawn(name)

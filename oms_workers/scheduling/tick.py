@@ -101,11 +101,16 @@ def record_tick() -> None:
     known_cadences.record([known_cadences.Plan(TICK, tick_cadence(), enabled=True, catch_up=timedelta(0))])
 
 
-def last_tick() -> tuple[datetime | None, datetime | None]:
-    """When the clock last sent a tick, if Redis knows, and when a worker last ran one."""
+def last_sent() -> datetime | None:
+    """When the clock last sent a tick, if Redis knows."""
     sent: Any = broker.client.get(SENT_KEY)
+    return datetime.fromisoformat(sent.decode()) if sent else None
+
+
+def last_run() -> datetime | None:
+    """When a worker last ran a tick."""
     ran = row("SELECT max(last_seen) AS at FROM scheduled_tasks WHERE task = %s", (TICK,))
-    return (datetime.fromisoformat(sent.decode()) if sent else None), (ran.at if ran else None)
+    return ran.at if ran else None
 
 
 def schedule() -> None:

@@ -2,10 +2,14 @@
 
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 
 import psutil
 import pytest
@@ -82,11 +86,11 @@ PEERS = """
 
 #: Stock whose counter is not the sum of its live reservations, or that is oversold.
 MISCOUNTED = """
-    SELECT sku, location_id, reserved, on_hand, coalesce(sum(quantity), 0) AS live
+    SELECT stock.sku, stock.location_id, reserved, on_hand, coalesce(sum(quantity), 0) AS live
     FROM stock
-    LEFT JOIN reservations USING (sku, location_id)
-    WHERE released_at IS NULL
-    GROUP BY sku, location_id
+    LEFT JOIN reservations ON reservations.sku = stock.sku AND reservations.location_id = stock.location_id
+     AND released_at IS NULL
+    GROUP BY stock.sku, stock.location_id
     HAVING reserved <> coalesce(sum(quantity), 0) OR reserved > on_hand
 """
 
@@ -99,23 +103,57 @@ def megabytes(on: Stage) -> float:
 
 def test_make_run_is_oms_up_and_ends_by_itself() -> None:
     """`oms up` in a directory of its own: it starts from nothing, moves orders, and leaves nothing behind."""
-    environment = {name: value for name, value in os.environ.items() if not name.endswith("_URL")}
     with directory() as place:
-        ended = subprocess.run(
-            [sys.executable, "-m", "oms_workers", "up", "--seconds", "20"],
-            cwd=place,
-            env={**environment, "PYTHONPATH": str(PROJECT)},
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
+        up = oms_up(place, "--seconds", "25")
+        said, errors = up.communicate(timeout=120)
 
-        assert ended.returncode == 0, ended.stdout + ended.stderr
-        summary = ended.stdout.splitlines()[-1]
+        assert up.returncode == 0, said + errors
+        summary = said.splitlines()[-1]
         moved = re.search(r"(\d+) orders pulled, .*, (\d+) planned into .*, of which (\d+) packed", summary)
         assert moved is not None, summary
         assert all(int(count) > 0 for count in moved.groups()), summary
         assert not (place / ".oms" / "servers.json").exists()
-        assert [
-            process for process in psutil.process_iter(["cmdline"]) if str(place) in str(process.info)
-        ] == []
+        assert left_by(place) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGKILL])
+def test_oms_up_leaves_nothing_behind_however_it_ends(number: signal.Signals) -> None:
+    with directory() as place:
+        up = oms_up(place)
+        assert up.stdout is not None
+        assert "orders pulled" in up.stdout.readline()
+        assert len(left_by(place)) >= 6
+
+        up.send_signal(number)
+
+        deadline = time.monotonic() + 40
+        while left_by(place):
+            assert time.monotonic() < deadline, left_by(place)
+            time.sleep(0.2)
+        up.communicate()
+        assert not (place / ".oms" / "servers.json").exists()
+
+
+def oms_up(place: Path, *arguments: str) -> subprocess.Popen[str]:
+    environment = {name: value for name, value in os.environ.items() if not name.endswith("_URL")}
+    return subprocess.Popen(
+        [sys.executable, "-m", "oms_workers", "up", *arguments],
+        cwd=place,
+        env={**environment, "PYTHONPATH": str(PROJECT), MARK: str(place)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+#: The variable by which the descendants of an `oms up` are known, whoever their parent is by now.
+MARK = "OMS_TEST_MARK"
+
+
+def left_by(place: Path) -> list[str]:
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            if process.environ().get(MARK) == str(place) or str(place) in " ".join(process.cmdline()):
+                found.append(f"{process.pid} {' '.join(process.cmdline())}")
+    return found

@@ -18,6 +18,9 @@ from oms_workers.scheduling import ledger, table
 #: The packages that are shown: as many as the terminal has room for beside the rest.
 _MOST_LATEST, _LEAST_LATEST = 12, 5
 _OTHER_LINES = 24
+
+#: Characters of a package's items, so that the state beside them is whole on a narrow terminal.
+_MOST_ITEMS = 24
 _STYLES = {
     PackageState.OUT_OF_STOCK: "red",
     PackageState.NEEDS_REPLAN: "red",
@@ -118,7 +121,7 @@ def _latest(now: datetime, limit: int) -> Table:
     )
     shown = Table(box=None, pad_edge=False)
     for column in ("package", "order", "location", "state", "items", ""):
-        shown.add_column(column, no_wrap=True, overflow="ellipsis")
+        shown.add_column(column, no_wrap=True)
     for line in found:
         state = PackageState(line.state)
         style = _STYLES.get(state, "green")
@@ -128,7 +131,7 @@ def _latest(now: datetime, limit: int) -> Table:
             line.order_number,
             line.code,
             name,
-            line.items,
+            line.items if len(line.items) <= _MOST_ITEMS else f"{line.items[: _MOST_ITEMS - 1]}…",
             age(line.changed_at, now),
         )
     return shown

@@ -6,13 +6,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psycopg
 import pytest
+import redis
 import typer
+from peewee import OperationalError
 from typer.testing import CliRunner
 
 import settings
+from oms_workers.cli import queues
 from oms_workers.cli.app import app, main
-from oms_workers.cli.services import ServiceError
+from oms_workers.cli.services import ServiceError, answering
+from oms_workers.cli.up import UpError, _refuse_strangers
 from oms_workers.database import connection_parameters, database, execute, row, rows
 from oms_workers.scheduling import ledger, process
 from oms_workers.scheduling.liveness import Liveness
@@ -396,3 +401,33 @@ def test_schedules_refuses_an_instant_that_no_cadence_knows(oms, now: str) -> No
 
     assert ended.exit_code == 2
     assert "ISO 8601" in ended.stderr
+
+
+def test_status_without_redis_still_shows_the_ledger(oms, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> None:
+        raise redis.ConnectionError("Connection refused")
+
+    monkeypatch.setattr(queues, "depths", refuse)
+
+    ended = oms("status", "--json")
+
+    assert ended.exit_code == 1
+    assert "Redis does not answer at REDIS_URL" in ended.stderr
+    found = json.loads(ended.stdout)
+    assert found["queues"] is None
+    assert found["tasks"][0]["name"] == "get-omnitron-orders-cron"
+
+
+def test_up_takes_no_set_up_of_somebody_s_own_for_the_examples(db: None) -> None:
+    execute("INSERT INTO locations (code, name, type) VALUES ('MY-SHOP', 'Mine', 'store')")
+
+    with pytest.raises(UpError, match="holds the location MY-SHOP"):
+        _refuse_strangers()
+
+
+def test_a_lock_that_others_hold_is_no_silence() -> None:
+    refused = OperationalError("canceling statement due to lock timeout")
+    refused.orig = psycopg.errors.LockNotAvailable()
+
+    with pytest.raises(ServiceError, match="PostgreSQL has refused"), answering("PostgreSQL"):
+        raise refused

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from oms_workers.database import connection, database_now, retry_transient, transaction
+from oms_workers.database import connection, database_now, retry_transient, rows, transaction
 from oms_workers.fulfilment.commands.registry import circumstances_of
 from oms_workers.fulfilment.loading import load_scenarios
 from oms_workers.fulfilment.planning.scenarios import Scenario
@@ -43,11 +43,28 @@ def load_files(files: Sequence[Path]) -> dict[str, int]:
 def _write(merchants: Sequence[Merchant]) -> dict[str, int]:
     with transaction():
         at = database_now()
-        return {
+        scenarios = [spec for merchant in merchants for spec in merchant.scenarios]
+        counts = {
             "locations": load_locations([spec for merchant in merchants for spec in merchant.locations]),
             "stock levels": load_stock([spec for merchant in merchants for spec in merchant.stock], at=at),
-            "scenarios": load_scenarios([spec for merchant in merchants for spec in merchant.scenarios]),
+            "scenarios": load_scenarios(scenarios),
         }
+        _check_locations(scenarios)
+        return counts
+
+
+def _check_locations(scenarios: Sequence[Scenario]) -> None:
+    """A rule that names a location which does not exist would in silence never use it."""
+    known = {location.code for location in rows("SELECT code FROM locations")}
+    for scenario in scenarios:
+        for rule in scenario.rules:
+            for filters in (rule.filters, rule.transfer_from):
+                unknown = sorted(((filters.locations or frozenset()) | filters.except_locations) - known)
+                if unknown:
+                    raise LoadError(
+                        f"The rule {rule.name!r} of the scenario {scenario.name!r} names the location"
+                        f" {unknown[0]!r}, which is not known; load it first, or mend the name."
+                    )
 
 
 def _read(file: Path) -> Merchant:

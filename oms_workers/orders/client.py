@@ -163,20 +163,24 @@ class Omnitron:
 
     def _send(self, method: str, path: str, parameters: Any, body: Any) -> tuple[int, Any, bytes]:
         auth = _Token(self._authorize())
-        response = self._session.request(
-            method,
-            self._url + path,
-            params=parameters,
-            json=body,
-            auth=auth,
-            timeout=(CONNECT_TIMEOUT_SECONDS, self._configuration.omnitron_timeout_seconds),
-            allow_redirects=False,
-            stream=True,
-        )
+        answered: list[requests.Response] = []
         try:
+            response = self._session.request(
+                method,
+                self._url + path,
+                params=parameters,
+                json=body,
+                auth=auth,
+                timeout=(CONNECT_TIMEOUT_SECONDS, self._configuration.omnitron_timeout_seconds),
+                allow_redirects=False,
+                stream=True,
+                # An answer that the library chokes on would not be handed over, nor its connection closed.
+                hooks={"response": lambda answer, **_: answered.append(answer)},
+            )
             return response.status_code, response.headers, _read_bounded(response)
         except BaseException:
-            response.close()
+            for answer in answered:
+                answer.close()
             raise
 
     def _read(self, call: str, status: int, content: bytes, *, forbidden_to_all: bool) -> Any:

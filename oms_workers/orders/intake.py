@@ -113,9 +113,9 @@ def _insert(order: PulledOrder, now: datetime) -> Outcome | None:
     inserted = row(
         """
         INSERT INTO orders (omnitron_id, number, status, state, next_plan_at, channel, placed_at, promised_at,
-                            modified_at, received_at, facts, payload)
+                            priority, modified_at, received_at, facts, payload)
         VALUES (%(omnitron_id)s, %(number)s, %(status)s, 'waiting', %(now)s, %(channel)s, %(placed_at)s,
-                %(promised_at)s, %(modified_at)s, %(now)s, %(facts)s, %(payload)s)
+                %(promised_at)s, %(priority)s, %(modified_at)s, %(now)s, %(facts)s, %(payload)s)
         ON CONFLICT (omnitron_id) DO NOTHING
         RETURNING id
         """,
@@ -171,8 +171,9 @@ def _update_order(id_: int, order: PulledOrder, now: datetime, changes: Any, *, 
         """
         UPDATE orders
         SET number = %(number)s, status = %(status)s, channel = %(channel)s, placed_at = %(placed_at)s,
-            promised_at = %(promised_at)s, modified_at = %(modified_at)s, facts = %(facts)s,
-            payload = %(payload)s, line_changes = %(changes)s, plan_version = plan_version + %(moved)s,
+            promised_at = %(promised_at)s, priority = %(priority)s, modified_at = %(modified_at)s,
+            facts = %(facts)s, payload = %(payload)s, line_changes = %(changes)s,
+            plan_version = plan_version + %(moved)s,
             -- New lines are a new question: an order that is held for its old ones is planned again.
             state = CASE WHEN %(moved)s > 0 AND state = 'held' THEN 'waiting' ELSE state END,
             next_plan_at = CASE WHEN %(moved)s > 0 THEN %(now)s ELSE next_plan_at END
@@ -221,6 +222,7 @@ def _columns(order: PulledOrder, now: datetime) -> dict[str, Any]:
         "channel": order.facts.get("channel"),
         "placed_at": order.placed_at,
         "promised_at": order.promised_at,
+        "priority": order.priority,
         "modified_at": order.modified_at,
         "facts": jsonb(order.facts),
         "payload": jsonb(order.payload),

@@ -93,6 +93,9 @@ def _as_sku(text: str) -> str:
 Key = Annotated[int, Field(gt=0, le=MAX_KEY), BeforeValidator(_no_truth)]
 Code = Annotated[str, BeforeValidator(_as_text)]
 _KEY: TypeAdapter[int] = TypeAdapter(Key)
+_PRIORITY: TypeAdapter[int] = TypeAdapter(
+    Annotated[int, Field(ge=-1000, le=1000), BeforeValidator(_no_truth)]
+)
 #: A date of the hub's stands for its first moment.
 Instant = Annotated[datetime | None, BeforeValidator(_read_instant)]
 Money = Annotated[Decimal | None, BeforeValidator(_blank_as_none)]
@@ -144,6 +147,7 @@ class PulledOrder:
     status: str
     placed_at: datetime
     promised_at: datetime | None
+    priority: int
     modified_at: datetime | None
     facts: dict[str, str]
     lines: tuple[Line, ...]
@@ -171,6 +175,7 @@ def parse(payload: Any, items: list[Any], *, now: datetime) -> PulledOrder:
         status=order.status,
         placed_at=order.date_placed or order.created_date or now,
         promised_at=min(promises, default=None),
+        priority=_priority(payload.get("extra_field")),
         modified_at=order.modified_date,
         facts=_facts(payload),
         lines=tuple(
@@ -179,6 +184,14 @@ def parse(payload: Any, items: list[Any], *, now: datetime) -> PulledOrder:
         ),
         payload=payload,
     )
+
+
+def _priority(extra_field: Any) -> int:
+    """What the merchant has put into the order's `extra_field.priority`; 0 where that is no such number."""
+    try:
+        return _PRIORITY.validate_python(extra_field["priority"])
+    except (ValidationError, KeyError, TypeError):
+        return 0
 
 
 def key_of(payload: Any) -> str:

@@ -1,6 +1,7 @@
 """Tasks 3, 4 and 5 on a real database: who is planned again, once, and to where."""
 
 import json
+import logging
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -667,30 +668,49 @@ def test_a_command_said_twice_for_one_version_is_done_once() -> None:
     assert len(packages()) == 2
 
 
-def test_loads_and_planners_in_any_order_come_to_their_end(tmp_path: Any) -> None:
+@pytest.mark.parametrize("quota", [10_000, None])
+def test_loads_and_planners_in_any_order_come_to_their_end(
+    tmp_path: Any, caplog: pytest.LogCaptureFixture, quota: int | None
+) -> None:
     codes = [f"L{number:02}" for number in range(40)]
-    load_merchant(
-        {code: {"quota": 10_000} for code in codes}, {("CHAIR", code): 99 for code in codes}, GREEDY
-    )
+    load_merchant({code: {"quota": quota} for code in codes}, {("CHAIR", code): 99 for code in codes}, GREEDY)
     files = []
     for number, order in enumerate((codes, codes[::-1])):
         specs = [{"code": code, "name": code, "type": "store"} for code in order]
+        levels = [{"sku": "CHAIR", "location": code, "on_hand": 99} for code in order]
         files.append(tmp_path / f"{number}.json")
-        files[-1].write_text(json.dumps({"locations": specs}))
+        files[-1].write_text(json.dumps({"locations": specs, "stock": levels}))
     store_orders(*(an_order(key, skus=("CHAIR",) * 3) for key in range(1, 61)))
 
     def plan_elsewhere() -> None:
         with connection():
-            plan_all()
+            for _ in range(3):
+                plan_all()
 
-    with ThreadPoolExecutor(3) as pool:
+    with caplog.at_level(logging.INFO), ThreadPoolExecutor(3) as pool:
         loads = [pool.submit(load_files, [file]) for file in files * 8]
         plans = [pool.submit(plan_elsewhere) for _ in range(3)]
         assert all(load.result(60)["locations"] == 40 for load in loads)
         assert [plan.result(60) for plan in plans] == [None] * 3
 
-    assert rows("SELECT DISTINCT quota FROM locations") == [(10_000,)]
+    assert "40P01" not in caplog.text
+    assert rows("SELECT DISTINCT quota FROM locations") == [(quota,)]
     assert_sound()
+
+
+def test_one_counter_that_drifted_keeps_no_other_discrepancy_from_being_cleared() -> None:
+    load_merchant(PLACES, {(sku, "GEBZE"): 5 for sku in ("CHAIR", "LAMP", "STOOL")}, GREEDY)
+    store_orders(*(an_order(n, skus=(sku,)) for n, sku in enumerate(("CHAIR", "LAMP", "STOOL"), start=1)))
+    plan_all()
+    for number in (1, 2, 3):
+        run_command(f"P{number}-1", "PRODUCT_NOT_FOUND", actor="tests")
+    execute("UPDATE stock SET reserved = 0 WHERE sku = 'LAMP'")
+
+    assert clear(a_run(), minimum_age=timedelta(0), reason="task") == {"cleared": 2}
+
+    assert rows("SELECT sku FROM reservations WHERE kind = 'discrepancy' AND released_at IS NULL") == [
+        ("LAMP",)
+    ]
 
 
 def test_many_that_wait_are_found_from_what_is_available(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,3 +77,39 @@ def _store_orders(chance: random.Random) -> Counter[str]:
     for _, sku, quantity in lines:
         wanted[sku] += quantity
     return wanted
+
+
+def test_planners_at_once_give_a_location_no_more_packages_than_its_quota(db: None) -> None:
+    quota = 17
+    load_merchant(
+        {"GEBZE": {"quota": quota}, "IZMIR": {"priority": 1, "quota": quota}},
+        {("CHAIR", "GEBZE"): 999, ("CHAIR", "IZMIR"): 999},
+        a_scenario({"ranking": ["priority"]}),
+    )
+    execute(
+        """
+        INSERT INTO orders
+            (omnitron_id, number, status, state, next_plan_at, placed_at, received_at, facts, payload)
+        SELECT n, n, '400', 'waiting', now(), now(), now(), '{}', '{}'
+        FROM generate_series(1, 200) AS n
+        """
+    )
+    execute(
+        """
+        INSERT INTO order_items (order_id, omnitron_id, sku, quantity, status)
+        SELECT id, id, 'CHAIR', 1, '400' FROM orders
+        """
+    )
+
+    ended = subprocess.run(
+        [sys.executable, "-m", "tests.fulfilment.planners", "plan", "6", "5"],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+    assert ended.returncode == 0, ended.stderr
+    found = rows("SELECT location_id, count(*) FROM packages WHERE state = 100 GROUP BY 1 ORDER BY 1")
+    assert [tuple(counted) for counted in found] == [(1, quota), (2, quota)]
+    assert_sound()

@@ -234,6 +234,64 @@ def test_an_order_whose_plan_cannot_be_written_is_put_off_and_stops_no_other() -
     assert_sound()
 
 
+def test_the_order_that_cannot_be_written_is_put_off_and_not_one_that_somebody_holds() -> None:
+    load_merchant(PLACES, {("CHAIR", "GEBZE"): 9}, GREEDY)
+    store_orders(*(an_order(key, skus=("CHAIR",)) for key in (1, 2, 3)))
+    execute(
+        """
+        WITH plan AS (
+            INSERT INTO order_execution_plans (order_id, state, attempt, context, created_at)
+            VALUES (1, 'cancelled', 99, '{}', now())
+            RETURNING id
+        )
+        INSERT INTO packages (number, order_id, plan_id, location_id, state, created_at)
+        SELECT 'P2-1', 1, id, 1, 1000, now() FROM plan
+        """
+    )
+
+    with other_session() as other, other.transaction():
+        other.execute("SELECT 1 FROM orders WHERE id = 1 FOR UPDATE")
+        counts = plan_all()
+
+    assert (counts["orders"], counts["failed"]) == (1, 1)
+    assert states() == {"1": "waiting", "2": "waiting", "3": "planned"}
+    assert rows("SELECT id FROM orders WHERE next_plan_at > now()") == [(2,)]
+
+
+def test_a_batch_that_takes_long_to_plan_is_committed_as_far_as_it_came(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    load_merchant(PLACES, {("CHAIR", "GEBZE"): 9}, GREEDY)
+    store_orders(*(an_order(key, skus=("CHAIR",)) for key in range(1, 6)))
+    monkeypatch.setattr(waiting, "PLANNING_SECONDS", 0)
+    committed: list[int] = []
+    real = waiting.commit_plans
+
+    def commit(plans: Any, *arguments: Any, **options: Any) -> Any:
+        committed.append(len(plans))
+        return real(plans, *arguments, **options)
+
+    monkeypatch.setattr(waiting, "commit_plans", commit)
+
+    counts = plan_all()
+
+    assert counts["orders"] == 5
+    assert committed == [1] * 5
+    assert_sound()
+
+
+def test_the_priority_that_the_hub_gives_decides_over_scarce_stock() -> None:
+    load_merchant(PLACES, {("CHAIR", "GEBZE"): 1}, GREEDY)
+    store_orders(
+        an_order(1, skus=("CHAIR",), date_placed="2026-11-01"),
+        an_order(2, skus=("CHAIR",), date_placed="2026-11-02", extra_field={"priority": 3}),
+    )
+
+    plan_all()
+
+    assert [(number, state) for number, _, state, _ in packages()] == [("2", 100), ("1", 920)]
+
+
 def test_stock_that_others_took_meanwhile_is_planned_again_from_what_is_left(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

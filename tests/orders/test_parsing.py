@@ -84,6 +84,11 @@ def test_what_is_wrong_with_an_order_is_named(changes: dict[str, Any], reason: s
         ({"product": {}}, "product.sku"),
         ({"product": {"sku": ""}}, "product.sku"),
         ({"product": {"sku": None}}, "product.sku"),
+        ({"product": {"sku": "  "}}, "product.sku"),
+        ({"product": {"sku": "LAMP\u200b"}}, "product.sku"),
+        ({"product": {"sku": "\x1b[31mLAMP"}}, "product.sku"),
+        ({"pk": True}, "pk"),
+        ({"quantity": True}, "quantity"),
         ({"product": 12}, "product"),
         ({"product": None}, "product"),
         ({"status": None}, "status"),
@@ -128,3 +133,30 @@ def test_two_items_with_one_key_are_no_order() -> None:
 @pytest.mark.parametrize("payload", [None, 7, {}, {"modified_date": "when"}, {"modified_date": None}])
 def test_a_modification_that_cannot_be_read_is_none(payload: Any) -> None:
     assert modification_of(payload) is None
+
+
+@pytest.mark.parametrize(
+    ("extra_field", "priority"),
+    [
+        ({"priority": 5}, 5),
+        ({"priority": "5"}, 5),
+        ({"priority": -1}, -1),
+        ({"priority": True}, 0),
+        ({"priority": 10**6}, 0),
+        ({"priority": "first"}, 0),
+        ({}, 0),
+        ([], 0),
+        (None, 0),
+    ],
+)
+def test_the_priority_is_what_the_merchant_has_put_into_the_order(extra_field: Any, priority: int) -> None:
+    order, items = an_order(7, extra_field=extra_field)
+
+    assert parse(order, items, now=NOW).priority == priority
+
+
+@pytest.mark.parametrize(("sku", "read"), [("RED-LAMP ", "RED-LAMP"), (7, "7")])
+def test_a_sku_has_no_blanks_around_it(sku: Any, read: str) -> None:
+    order, items = an_order(7)
+
+    assert parse(order, [{**items[0], "product": {"sku": sku}}], now=NOW).lines[0].sku == read

@@ -164,6 +164,20 @@ def test_a_fruitless_attempt_counts_once_for_all_that_is_due_at_an_instant() -> 
     ]
 
 
+def test_a_rule_that_holds_ends_an_attempt_to_replan_and_leaves_the_package_as_it_is() -> None:
+    load_merchant(PLACES, {}, GREEDY)
+    out_of_stock(7)
+    holding = {"filters": {"locations": ["GEBZE"]}, "outcome": "hold", "hold_reason": "look"}
+    load_merchant({}, {("CHAIR", "IZMIR"): 1}, a_scenario(holding, {}))
+
+    assert replan()["without_success"] == 1
+
+    assert packages() == [("P1-1", "GEBZE", 920)]
+    assert rows("SELECT state FROM orders") == [("planned",)]
+    (attempt,) = rows("SELECT context FROM order_execution_plans WHERE state = 'cancelled'")
+    assert attempt.context["hold_reason"] == "look"
+
+
 def test_only_the_newest_fruitless_attempts_keep_their_traces() -> None:
     load_merchant(PLACES, {("CHAIR", "IZMIR"): 9}, a_scenario({"filters": {"locations": ["GEBZE"]}}))
     out_of_stock(7)

@@ -25,13 +25,13 @@ def record_failed_attempts(plans: Sequence[Plan], *, actor: str, at: datetime, m
     execute(
         """
         UPDATE packages
-        SET replan_attempts = replan_attempts + 1,
+        SET replan_attempts = replan_attempts + 1, fruitless_at = %s,
             -- What was said first about how long it may wait holds.
             cancel_after = coalesce(cancel_after, %s + attempt.days * interval '1 day')
         FROM unnest(%s::bigint[], %s::int[]) AS attempt (package_id, days)
         WHERE packages.id = attempt.package_id
         """,
-        (at, packages, [plan.cancel_after_days for plan in plans if plan.order.replaces is not None]),
+        (at, at, packages, [plan.cancel_after_days for plan in plans if plan.order.replaces is not None]),
     )
     _trace(plans, at)
     spent = [

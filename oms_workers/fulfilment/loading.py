@@ -18,7 +18,8 @@ def load_scenarios(scenarios: Sequence[Scenario]) -> int:
             INSERT INTO scenarios (name, priority, active, conditions)
             VALUES (%s, %s, %s, %s)
             ON CONFLICT (name) DO UPDATE
-            SET priority = excluded.priority, active = excluded.active, conditions = excluded.conditions
+            SET priority = excluded.priority, active = excluded.active, conditions = excluded.conditions,
+                changed_at = clock_timestamp()
             RETURNING id
             """,
             (scenario.name, scenario.priority, scenario.active, jsonb(plain["conditions"])),

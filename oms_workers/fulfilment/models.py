@@ -72,6 +72,7 @@ class Scenario(Table):
     priority = IntegerField(default=0)
     active = BooleanField(default=True)
     conditions = BinaryJSONField()
+    changed_at = DateTimeTZField()
 
     class Meta:
         table_name = "scenarios"
@@ -121,6 +122,7 @@ class Package(Table):
     replan_attempts = IntegerField(default=0)
     claimed_until = DateTimeTZField(null=True)
     replanned_at = DateTimeTZField(null=True)
+    fruitless_at = DateTimeTZField(null=True)
     cancel_after = DateTimeTZField(null=True)
     blocked_from = IntegerField(null=True)
     created_at = DateTimeTZField()

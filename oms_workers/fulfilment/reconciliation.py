@@ -180,7 +180,7 @@ def _recount(wrong: Sequence[Any], at: datetime) -> int:
     mended = rows(
         f"""
         UPDATE stock
-        SET reserved = coalesce(live.units, 0)
+        SET reserved = coalesce(live.units, 0), risen_at = clock_timestamp()
         FROM unnest(%s::text[], %s::bigint[]) AS wrong (sku, location_id)
         LEFT JOIN ({_LIVE}) AS live
           ON live.sku = wrong.sku COLLATE "C" AND live.location_id = wrong.location_id

@@ -1,7 +1,7 @@
 """Packages that wait for another plan: which are worth it, claimed, and read as orders to plan."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from oms_workers.database import row, rows
@@ -11,6 +11,34 @@ from oms_workers.orders.models import CLOSED_LINE_STATUSES
 
 #: Items that may wait before the search starts from what is available instead.
 FEW = 2_000
+
+#: A package of which nothing could be placed, though something was available, is tried again after this even
+#: if nothing has come to it since: an order's address may have changed, or what it was worth.
+RETRY_ANYWAY = timedelta(hours=6)
+
+#: What was changed a moment before an attempt may have been committed after it.
+LONGEST_TRANSACTION = timedelta(minutes=5)
+
+#: Whether another attempt may differ from the last one: more of its skus has become available since, or its
+#: exclusion has ended, or the rules or the locations have changed; where a location has a quota, always,
+#: since that is freed by every package that leaves.
+_MAY_BEAR_FRUIT = """
+    fruitless_at IS NULL
+    OR fruitless_at < %(now)s - %(anyway)s::interval
+    OR fruitless_at - %(margin)s::interval < (SELECT max(changed_at) FROM locations)
+    OR fruitless_at - %(margin)s::interval < (SELECT max(changed_at) FROM scenarios)
+    OR EXISTS (SELECT FROM locations WHERE active AND quota IS NOT NULL)
+    OR EXISTS (
+        SELECT FROM package_items AS own
+        JOIN stock ON stock.sku = own.sku AND on_hand > reserved + safety
+        WHERE own.package_id = packages.id AND risen_at > fruitless_at - %(margin)s::interval
+    )
+    OR EXISTS (
+        SELECT FROM package_items AS own
+        JOIN excluded_locations AS excluded USING (order_item_id)
+        WHERE own.package_id = packages.id AND excluded.until BETWEEN fruitless_at AND %(now)s
+    )
+"""
 
 
 class Candidate(NamedTuple):
@@ -61,6 +89,7 @@ def find_candidates(
         WHERE packages.state IN ({listed})
           AND (replanned_at IS NULL OR replanned_at < %(slot)s)
           AND orders.state = 'planned'
+          AND ({_MAY_BEAR_FRUIT})
         ORDER BY orders.priority DESC, promised_at, placed_at, packages.id
         LIMIT %(limit)s
         """,
@@ -69,6 +98,8 @@ def find_candidates(
             "slot": slot,
             "limit": limit,
             "closed": [status.value for status in CLOSED_LINE_STATUSES],
+            "anyway": RETRY_ANYWAY,
+            "margin": LONGEST_TRANSACTION,
         },
     )
     return [Candidate(*candidate) for candidate in found]

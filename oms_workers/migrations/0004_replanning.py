@@ -6,7 +6,12 @@ def up(migrator, db):
         """
         ALTER TABLE scenario_rules ADD COLUMN options jsonb NOT NULL DEFAULT '{}';
 
-        ALTER TABLE stock ADD COLUMN snapshot_at timestamptz;
+        ALTER TABLE stock
+            ADD COLUMN snapshot_at timestamptz,
+            -- When more of it became available.
+            ADD COLUMN risen_at timestamptz NOT NULL DEFAULT now();
+        ALTER TABLE locations ADD COLUMN changed_at timestamptz NOT NULL DEFAULT now();
+        ALTER TABLE scenarios ADD COLUMN changed_at timestamptz NOT NULL DEFAULT now();
         -- What could be promised: replanning starts from it, not from those that wait.
         CREATE INDEX stock_available ON stock (sku) WHERE on_hand > reserved + safety;
         CREATE INDEX stock_short ON stock (sku, location_id) WHERE on_hand < reserved;
@@ -15,6 +20,8 @@ def up(migrator, db):
             ADD COLUMN changed_at timestamptz NOT NULL DEFAULT now(),
             -- When planning it again was last tried.
             ADD COLUMN replanned_at timestamptz,
+            -- When an attempt last placed nothing, although something was available.
+            ADD COLUMN fruitless_at timestamptz,
             -- When it is cancelled if it still waits for stock.
             ADD COLUMN cancel_after timestamptz,
             -- What it returns to when it is unblocked.

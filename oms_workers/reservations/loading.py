@@ -89,7 +89,8 @@ def load_locations(specs: Sequence[LocationSpec]) -> int:
             INSERT INTO locations ({", ".join(_LOCATION_COLUMNS)})
             VALUES ({", ".join(f"%({column})s" for column in _LOCATION_COLUMNS)})
             ON CONFLICT (code) DO UPDATE
-            SET {", ".join(f"{column} = excluded.{column}" for column in given)}
+            SET changed_at = clock_timestamp(),
+                {", ".join(f"{column} = excluded.{column}" for column in given)}
             """,
             spec.model_dump(),
         )
@@ -126,7 +127,11 @@ def _set(wanted: dict[Key, tuple[int, int]], at: datetime) -> None:
     execute(
         """
         UPDATE stock
-        SET on_hand = new.on_hand, safety = new.safety, snapshot_at = %s
+        SET on_hand = new.on_hand, safety = new.safety, snapshot_at = %s,
+            risen_at = CASE
+                WHEN new.on_hand - new.safety > stock.on_hand - stock.safety THEN clock_timestamp()
+                ELSE risen_at
+            END
         FROM unnest(%s::text[], %s::bigint[], %s::int[], %s::int[]) AS new (sku, location_id, on_hand, safety)
         WHERE stock.sku = new.sku COLLATE "C" AND stock.location_id = new.location_id
         """,

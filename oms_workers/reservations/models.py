@@ -43,6 +43,7 @@ class Location(Table):
     longitude = DoubleField(null=True)
     quota = IntegerField(null=True)
     is_default = BooleanField(default=False)
+    changed_at = DateTimeTZField()
 
     class Meta:
         table_name = "locations"
@@ -51,7 +52,7 @@ class Location(Table):
 class Stock(Table):
     """What a location has of a sku. Available is `on_hand - reserved - safety`.
 
-    `snapshot_at` is when somebody last said what is on hand.
+    `snapshot_at` is when somebody last said what is on hand, and `risen_at` when more became available.
     """
 
     sku = TextField()
@@ -60,6 +61,7 @@ class Stock(Table):
     reserved = IntegerField(default=0)
     safety = IntegerField(default=0)
     snapshot_at = DateTimeTZField(null=True)
+    risen_at = DateTimeTZField()
 
     class Meta:
         table_name = "stock"

@@ -146,13 +146,15 @@ def change_counters(movements: Sequence[Movement], *, on_hand: int = 0, reserved
     execute(
         """
         UPDATE stock
-        SET on_hand = on_hand + delta.units * %s, reserved = reserved + delta.units * %s
+        SET on_hand = on_hand + delta.units * %s, reserved = reserved + delta.units * %s,
+            risen_at = CASE WHEN delta.units * %s > 0 THEN clock_timestamp() ELSE risen_at END
         FROM unnest(%s::text[], %s::bigint[], %s::int[]) AS delta (sku, location_id, units)
         WHERE stock.sku = delta.sku COLLATE "C" AND stock.location_id = delta.location_id
         """,
         (
             on_hand,
             reserved,
+            on_hand - reserved,
             [sku for sku, _ in deltas],
             [location_id for _, location_id in deltas],
             [*deltas.values()],

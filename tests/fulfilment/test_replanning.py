@@ -32,6 +32,7 @@ from oms_workers.fulfilment.shortfalls import relieve_shortfalls
 from oms_workers.fulfilment.transfer_replanning import replan_transfers
 from oms_workers.fulfilment.waiting import plan_waiting_orders
 from oms_workers.reservations.discrepancies import Meaning, clear
+from oms_workers.reservations.stock import NewReservation, lock, reserve
 from oms_workers.scheduling.run import Run
 from tests.fulfilment.samples import a_scenario, assert_books_balance, assert_sound, load_merchant
 from tests.orders.samples import an_order, store_orders
@@ -176,6 +177,51 @@ def test_a_rule_that_holds_ends_an_attempt_to_replan_and_leaves_the_package_as_i
     assert rows("SELECT state FROM orders") == [("planned",)]
     (attempt,) = rows("SELECT context FROM order_execution_plans WHERE state = 'cancelled'")
     assert attempt.context["hold_reason"] == "look"
+
+
+CHANGES = {
+    "more of it": lambda: set_stock("CHAIR", "IZMIR", 10),
+    "another location": lambda: load_merchant({"ADANA": {"is_default": False}}, {}),
+    "another rule": lambda: load_merchant({}, {}, ONLY_GEBZE),
+    "a reservation that is released": lambda: run_command("P2-1", "CANCEL", actor="tests"),
+    "a location with a quota": lambda: execute("UPDATE locations SET quota = 5 WHERE code = 'ANKARA'"),
+    "an exclusion that ended": lambda: (
+        execute("UPDATE packages SET fruitless_at = now() - interval '1 hour'"),
+        execute("UPDATE excluded_locations SET until = now() - interval '1 minute'"),
+    ),
+    "much time": lambda: execute("UPDATE packages SET fruitless_at = now() - interval '7 hours'"),
+}
+ONLY_GEBZE = a_scenario({"filters": {"locations": ["GEBZE"]}}, conditions={"channel": ["web"]})
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_bore_no_fruit_is_tried_again_only_when_something_has_changed(change: str) -> None:
+    load_merchant(PLACES, {("CHAIR", "IZMIR"): 9}, ONLY_GEBZE)
+    out_of_stock(1)
+    store_orders(an_order(2, skus=("CHAIR",)))
+    plan_all()
+    execute("UPDATE packages SET state = 100, location_id = 2 WHERE number = 'P2-1'")
+    execute("UPDATE package_items SET state = 100 WHERE package_id = 2")
+    lock_and_reserve("CHAIR", 2)
+    execute("INSERT INTO excluded_locations VALUES (1, 3, now() + interval '1 day')")
+    long_ago("stock SET risen_at", "locations SET changed_at", "scenarios SET changed_at")
+
+    assert replan()["without_success"] == 1
+    assert [replan()["looked_at"] for _ in range(2)] == [0, 0]
+
+    CHANGES[change]()
+    assert replan()["looked_at"] == 1
+
+
+def lock_and_reserve(sku: str, location_id: int) -> None:
+    with transaction():
+        lock([(sku, location_id)])
+        reserve([NewReservation(sku, location_id, 1, 2)], reason="tests", at=database_now())
+
+
+def long_ago(*columns: str) -> None:
+    for column in columns:
+        execute(f"UPDATE {column} = now() - interval '2 days'")
 
 
 def test_only_the_newest_fruitless_attempts_keep_their_traces() -> None:

@@ -2,8 +2,8 @@
 
     python -m benchmarks.replanning [--few 1000] [--many 100000] [--plannable 100]
 
-The same number of packages has become plannable among few and among many that are out of stock. Then stock comes
-for all of them, but only where no rule looks: the first run tries each, the second has nothing to try.
+The same number of packages has become plannable among few and among many that are out of stock. Then stock
+comes for all of them, but only where no rule looks: the first run tries each, the second has nothing to try.
 """
 
 import argparse

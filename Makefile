@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-WORKERS ?= 6
+WORKERS ?= 8
 
 .PHONY: run test check requirements clean
 

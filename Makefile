@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-WORKERS ?= 8
+WORKERS ?= 6
 
 .PHONY: run test check requirements clean
 

@@ -1,0 +1,74 @@
+"""What the tests of replanning do again and again: plan, replan, set stock, look."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import schedules  # noqa: F401 - registers the commands
+from oms_workers.database import database_now, rows
+from oms_workers.fulfilment.models import UNPLANNED_STATES, PackageState
+from oms_workers.fulfilment.replanning import replan_packages
+from oms_workers.fulfilment.waiting import plan_waiting_orders
+from oms_workers.scheduling.run import Run
+from tests.fulfilment.samples import a_scenario, load_merchant
+from tests.orders.samples import an_order, store_orders
+
+PLACES: dict[str, dict[str, Any]] = {
+    "GEBZE": {"priority": 1},
+    "IZMIR": {"priority": 2},
+    "ANKARA": {"priority": 3},
+}
+
+
+GREEDY = a_scenario({"ranking": ["priority"]})
+
+
+STOCKLESS = (PackageState.OUT_OF_STOCK, PackageState.DEFECTIVE_PRODUCT)
+
+
+def a_run(slot: datetime | None = None) -> Run:
+    return Run(database_now(), budget=timedelta(minutes=1), slot=slot)
+
+
+def plan_all() -> None:
+    plan_waiting_orders(a_run())
+
+
+def replan(
+    states: Any = UNPLANNED_STATES, *, run: Run | None = None, max_attempts: int = 0
+) -> dict[str, int]:
+    return replan_packages(run or a_run(), states, actor="task", max_attempts=max_attempts)
+
+
+def set_stock(sku: str, place: str, units: int) -> None:
+    load_merchant({}, {(sku, place): units})
+
+
+def packages() -> list[tuple[Any, ...]]:
+    """Each package: number, location, state."""
+    found = rows(
+        """
+        SELECT number, code, packages.state FROM packages
+        JOIN locations ON locations.id = location_id
+        ORDER BY packages.id
+        """
+    )
+    return [tuple(package) for package in found]
+
+
+def transfers() -> list[tuple[Any, ...]]:
+    found = rows(
+        """
+        SELECT number, code, transfer_orders.state FROM transfer_orders
+        JOIN locations ON locations.id = source_id
+        ORDER BY transfer_orders.id
+        """
+    )
+    return [tuple(transfer) for transfer in found]
+
+
+def out_of_stock(*keys: int, sku: str = "CHAIR") -> None:
+    """Orders whose packages wait for stock at the default location."""
+    if not rows("SELECT id FROM locations"):
+        load_merchant(PLACES, {}, GREEDY)
+    store_orders(*(an_order(key, skus=(sku,)) for key in keys))
+    plan_all()

@@ -1,9 +1,13 @@
 """What the tests of replanning do again and again: plan, replan, set stock, look."""
 
+import subprocess
+import sys
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import schedules  # noqa: F401 - registers the commands
+import settings
 from oms_workers.database import database_now, rows
 from oms_workers.fulfilment.models import UNPLANNED_STATES, PackageState
 from oms_workers.fulfilment.replanning import replan_packages
@@ -12,6 +16,7 @@ from oms_workers.scheduling.run import Run
 from tests.fulfilment.samples import a_scenario, load_merchant
 from tests.orders.samples import an_order, store_orders
 
+PROJECT = Path(settings.__file__).parent
 PLACES: dict[str, dict[str, Any]] = {
     "GEBZE": {"priority": 1},
     "IZMIR": {"priority": 2},
@@ -72,3 +77,16 @@ def out_of_stock(*keys: int, sku: str = "CHAIR") -> None:
         load_merchant(PLACES, {}, GREEDY)
     store_orders(*(an_order(key, skus=(sku,)) for key in keys))
     plan_all()
+
+
+def run_planners(what: str, *, processes: int, batch: int) -> None:
+    """Let so many processes plan at once, in batches of this size, until nothing is left; none may fail."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "tests.fulfilment.planners", what, str(processes), str(batch)],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        timeout=150,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "deadlock" not in ended.stderr

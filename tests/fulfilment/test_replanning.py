@@ -1,15 +1,11 @@
 """Tasks 3 and 4 on a real database: who is planned again, once, and to where."""
 
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
 import schedules  # noqa: F401 - registers the commands
-import settings
 from oms_workers.database import connection, database_now, execute, rows, transaction
 from oms_workers.fulfilment import unplanned
 from oms_workers.fulfilment.commands.registry import (
@@ -34,6 +30,7 @@ from tests.fulfilment.steps import (
     packages,
     plan_all,
     replan,
+    run_planners,
     set_stock,
 )
 from tests.orders.samples import an_order, store_orders
@@ -42,9 +39,6 @@ from tests.orders.samples import an_order, store_orders
 @pytest.fixture(autouse=True)
 def empty(db: None) -> None:
     """Each test begins with nothing."""
-
-
-PROJECT = Path(settings.__file__).parent
 
 
 def test_a_package_is_replaced_when_its_stock_has_come() -> None:
@@ -89,15 +83,8 @@ def test_tasks_3_and_4_due_in_the_same_second_replan_each_package_once() -> None
     for place in ("GEBZE", "IZMIR", "ANKARA"):
         set_stock("CHAIR", place, 75)
 
-    ended = subprocess.run(
-        [sys.executable, "-m", "tests.fulfilment.planners", "replan", "4", "20"],
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    run_planners("replan", processes=4, batch=20)
 
-    assert ended.returncode == 0, ended.stderr
     assert rows("SELECT count(*) FROM packages WHERE state = 100") == [(225,)]
     assert rows("SELECT max(n) FROM (SELECT count(*) AS n FROM packages GROUP BY order_id) AS x") == [(2,)]
     assert rows("SELECT count(*) FROM packages WHERE replan_attempts > 0") == [(0,)]

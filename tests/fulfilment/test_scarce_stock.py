@@ -1,16 +1,12 @@
 """Sixteen planners, and a third of the stock that their orders want."""
 
 import random
-import subprocess
-import sys
 from collections import Counter
-from pathlib import Path
 
-import settings
 from oms_workers.database import execute, rows
 from tests.fulfilment.samples import a_scenario, assert_sound, load_merchant
+from tests.fulfilment.steps import run_planners
 
-PROJECT = Path(settings.__file__).parent
 ORDERS = 2_400
 SKUS = [f"SKU-{number:02}" for number in range(40)]
 PLACES = ["GEBZE", "IZMIR", "KADIKOY", "ANKARA", "ADANA"]
@@ -26,22 +22,12 @@ def test_sixteen_planners_oversell_nothing_and_plan_every_order_once(db: None) -
         a_scenario({"mode": "single", "ranking": ["-stock_amount"]}, {"ranking": ["priority"]}),
     )
 
-    ended = subprocess.run(
-        [sys.executable, "-m", "tests.fulfilment.planners", "plan", "16", "25"],
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-        timeout=150,
-    )
+    run_planners("plan", processes=16, batch=25)
 
-    assert ended.returncode == 0, ended.stderr
-    assert "deadlock" not in ended.stderr
     assert rows("SELECT count(*) FROM orders WHERE state <> 'planned' AND next_plan_at <= now()") == [(0,)]
     # An order that lost its stock five times waits for its next turn; by then nobody is in its way.
     execute("UPDATE orders SET next_plan_at = now()")
-    subprocess.run(
-        [sys.executable, "-m", "tests.fulfilment.planners", "plan", "1", "500"], cwd=PROJECT, check=True
-    )
+    run_planners("plan", processes=1, batch=500)
     assert rows("SELECT state, count(*) FROM orders GROUP BY state") == [("planned", ORDERS)]
     assert rows("SELECT count(*), max(attempt) FROM order_execution_plans") == [(ORDERS, 1)]
     assert rows("SELECT sku, location_id FROM stock WHERE reserved <> on_hand") == []
@@ -101,15 +87,8 @@ def test_planners_at_once_give_a_location_no_more_packages_than_its_quota(db: No
         """
     )
 
-    ended = subprocess.run(
-        [sys.executable, "-m", "tests.fulfilment.planners", "plan", "6", "5"],
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    run_planners("plan", processes=6, batch=5)
 
-    assert ended.returncode == 0, ended.stderr
     found = rows("SELECT location_id, count(*) FROM packages WHERE state = 100 GROUP BY 1 ORDER BY 1")
     assert [tuple(counted) for counted in found] == [(1, quota), (2, quota)]
     assert_sound()

@@ -1,21 +1,21 @@
-"""The scheduled operations, and what `dramatiq schedules` and `periodiq schedules` load.
+"""The table of the scheduled operations. `dramatiq schedules` and `periodiq schedules` begin here.
 
-One row a task: its name, the key of its three environment variables, its actor and its default cadence,
+One row a task: its name, the key of its three environment variables, its operation and its default cadence,
 letter for letter as the operators' document has them.
 """
 
-from oms_workers.broker import broker
 from oms_workers.fulfilment.tasks import (
     fulfil_replanning_orders,
     fulfil_waiting_orders,
+    help_to_fulfil_waiting_orders,
     retry_out_of_stock_packages,
     retry_out_of_stock_transfers,
     update_order_execution_plan_context,
 )
 from oms_workers.orders.tasks import get_orders_from_omnitron
 from oms_workers.reservations.tasks import clear_inventory_discrepancies
-from oms_workers.scheduling import tick
-from oms_workers.scheduling.table import ScheduledTask, crontab, every, register
+from oms_workers.scheduling.program import begin
+from oms_workers.scheduling.table import ScheduledTask, crontab, every
 
 __all__ = ["TABLE", "broker"]
 
@@ -51,5 +51,4 @@ TABLE = (
     ),
 )
 
-register(TABLE)
-tick.schedule()
+broker = begin(TABLE, jobs=[help_to_fulfil_waiting_orders])

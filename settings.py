@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 from pydantic import Field, PrivateAttr, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from oms_workers.configuration.cadence import Crontab, has_two_day_fields
 from oms_workers.configuration.environment import (
     LOCAL_DIRECTORY,
     LOCAL_SERVERS,
@@ -22,7 +23,6 @@ from oms_workers.configuration.environment import (
 from oms_workers.configuration.problems import Problem, SettingsError, shown
 from oms_workers.configuration.switches import TASK_KEYS, Switch, misspellings, read_switches
 from oms_workers.configuration.values import DatabaseUrl, HttpUrl, RedisUrl, TimeZoneName, Token
-from oms_workers.scheduling.cadence import Crontab, has_two_day_fields
 
 __all__ = [
     "EXIT_MISCONFIGURED",

@@ -1,9 +1,14 @@
-"""The Redis broker, and its middleware in the order in which it runs."""
+"""The Redis broker, its middleware in the order in which it runs, and the jobs that workers do.
+
+Nothing is made on import. A program begins with `start()`; after it `current()` is the process's broker.
+"""
 
 import logging
 import signal
 import threading
 import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
@@ -16,6 +21,7 @@ from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
 import settings
+from oms_workers.errors import OmsError
 
 logger = logging.getLogger(__name__)
 
@@ -131,5 +137,45 @@ def make_broker(configuration: settings.Settings) -> Broker:
     )
 
 
-broker = make_broker(settings.current())
-dramatiq.set_broker(broker)
+_current: Broker | None = None
+
+
+def start(configuration: settings.Settings) -> Broker:
+    """Make the broker of this process, Dramatiq's default one too."""
+    global _current
+    _current = make_broker(configuration)
+    dramatiq.set_broker(_current)
+    return _current
+
+
+def current() -> Broker:
+    """The broker of this process. Raises `NotStartedError` where no program has begun."""
+    if _current is None:
+        raise NotStartedError("This process has no broker yet; import `schedules` first.")
+    return _current
+
+
+class NotStartedError(OmsError):
+    """A message was to be sent before the program began."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A function that a worker calls when a message for it comes; `options` are Dramatiq's of an actor."""
+
+    name: str
+    perform: Callable[..., None]
+    options: Mapping[str, Any]
+
+    def declare(self, broker: Broker) -> None:
+        """Make it an actor of this broker."""
+        dramatiq.actor(actor_name=self.name, broker=broker, max_retries=0, **self.options)(self.perform)
+
+    def send(self, *arguments: Any, **options: Any) -> None:
+        """Send a message for it; `options` go with the message."""
+        current().get_actor(self.name).send_with_options(args=arguments, **options)
+
+
+def job(name: str, **options: Any) -> Callable[[Callable[..., None]], Job]:
+    """Make a function the job `name`; `schedules.py` declares it."""
+    return lambda perform: Job(name, perform, options)

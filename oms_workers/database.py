@@ -15,13 +15,14 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 import psycopg
-from peewee import InterfaceError, Model, OperationalError
+from peewee import InterfaceError, Model, OperationalError, Select, fn
 from playhouse.pool import MaxConnectionsExceeded
 from playhouse.postgres_ext import PooledPsycopg3Database
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.types.json import Jsonb
 
 import settings
+from oms_workers.sets import Arrays, column, constant
 
 T = TypeVar("T")
 Parameters = Sequence[Any] | Mapping[str, Any]
@@ -75,11 +76,49 @@ database = _Database(
 
 
 class Table(Model):
-    """What every table's model derives from."""
+    """What every table's model derives from: a Peewee model that also writes sets of rows in one statement.
+
+    Rows are named tuples whose fields are columns of the model.
+    """
 
     class Meta:
         database = database
         legacy_table_names = False
+
+    @classmethod
+    def next_ids(cls, count: int) -> list[int]:
+        """So many new ids, taken before the rows are written, so that rows may refer to one another."""
+        series = fn.generate_series(1, count)
+        sequence = f"{cls._meta.table_name}_id_seq"
+        return column(Select([series], [fn.nextval(sequence)]).bind(database)) if count else []
+
+    @classmethod
+    def insert_set(cls, rows: Sequence[Any], **constants: Any) -> int:
+        """Insert these rows; constants have the same value in every row. Returns how many there were."""
+        return int(cls.insertion(rows, **constants).as_rowcount().execute()) if rows else 0
+
+    @classmethod
+    def insertion(cls, rows: Sequence[Any], **constants: Any) -> Any:
+        """The INSERT of one row or more, to which the caller adds what is done on a conflict."""
+        new = Arrays.of(cls, rows)
+        fields = {**new.fields, **{name: cls._meta.columns[name] for name in constants}}
+        values = [
+            *(getattr(new.c, name) for name in new.fields),
+            *(constant(fields[name], value) for name, value in constants.items()),
+        ]
+        # Without the empty `returning()` the key of every row would come back.
+        return cls.insert_from(Select([new], values), [*fields.values()]).returning()
+
+    @classmethod
+    def update_set(cls, rows: Sequence[Any], *, key: Sequence[str] = ("id",), **constants: Any) -> int:
+        """Change rows, which have their key and what is changed; returns how many there were."""
+        if not rows:
+            return 0
+        new = Arrays.of(cls, rows)
+        known = cls._meta.columns
+        changed = {known[name]: getattr(new.c, name) for name in new.fields if name not in key}
+        same = {known[name]: value for name, value in constants.items()}
+        return int(cls.update({**changed, **same}).from_(new).where(new.matches(cls, *key)).execute())
 
 
 def configure(configuration: settings.Settings) -> None:

@@ -1,6 +1,7 @@
 """One PostgreSQL and one Valkey for the whole test run; a database of its own for each xdist worker."""
 
 import contextlib
+import importlib
 import os
 import shutil
 import tempfile
@@ -14,6 +15,8 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 import settings
+from oms_workers import migrations
+from oms_workers.database import connection, database, execute, rows
 from oms_workers.sandbox.servers import EmbeddedPostgres, EmbeddedValkey
 
 TEMPLATE = "oms_template"
@@ -66,9 +69,6 @@ def _start_servers() -> None:
 
 
 def _migrate(conninfo: str) -> None:
-    from oms_workers import migrations
-    from oms_workers.database import database
-
     _configure(conninfo, os.environ["OMS_TEST_REDIS_URL"])
     migrations.migrate()
     database.close_all()
@@ -85,6 +85,8 @@ def _use_database(number: str) -> None:
         make_conninfo(os.environ["OMS_TEST_DATABASE_URL"], dbname=name),
         f"{os.environ['OMS_TEST_REDIS_URL']}/{number}",
     )
+    # The program that the tests are: the task table and its broker.
+    importlib.import_module("schedules")
 
 
 def _configure(conninfo: str, redis_url: str) -> None:
@@ -122,16 +124,12 @@ def configure(monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
 @pytest.fixture
 def db() -> Iterator[None]:
     """A connection to an empty database."""
-    from oms_workers.database import connection, execute
-
     with connection():
         yield
         execute(_truncate_all())
 
 
 def _truncate_all() -> str:
-    from oms_workers.database import rows
-
     tables = rows(
         "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'schema_migration'"
     )

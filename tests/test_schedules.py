@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 import settings
 from oms_workers.cli.app import app
-from oms_workers.scheduling.cadence import Crontab, Interval
+from oms_workers.configuration.cadence import Crontab, Interval
 from schedules import TABLE
 from tests.seed import OPERATIONS, Operation
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import settings
-from oms_workers.scheduling.cadence import Crontab, Interval
+from oms_workers.configuration.cadence import Crontab, Interval
 from tests.seed import OPERATIONS, Operation
 
 PROJECT = Path(settings.__file__).parent

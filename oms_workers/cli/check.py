@@ -3,7 +3,12 @@
 import sys
 
 import settings
+from oms_workers import migrations
+from oms_workers.broker import current
+from oms_workers.cli.program import begin
+from oms_workers.database import connection
 from oms_workers.errors import OmsError
+from oms_workers.operation.services import answering
 
 
 def check() -> None:
@@ -11,7 +16,7 @@ def check() -> None:
 
     Example: oms check
     """
-    settings.load_or_exit(need_servers=True, need_omnitron=True)
+    begin(need_omnitron=True)
     for warning in settings.warnings():
         print(f"warning: {warning}", file=sys.stderr)
     problems = [*_problems()]
@@ -33,19 +38,12 @@ def _problems() -> list[str]:
 
 
 def _ask_database() -> list[str]:
-    from oms_workers import migrations
-    from oms_workers.cli.services import answering
-    from oms_workers.database import connection
-
     with answering("PostgreSQL"), connection():
         pending = migrations.pending()
     return [f"The schema lacks {', '.join(pending)}; run `oms migrate`."] if pending else []
 
 
 def _ask_redis() -> list[str]:
-    from oms_workers.broker import broker
-    from oms_workers.cli.services import answering
-
     with answering("Redis"):
-        broker.client.ping()
+        current().client.ping()
     return []

@@ -1,15 +1,16 @@
 """`oms command`: what an operator does to a package or a transfer."""
 
 import getpass
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-import settings
 from oms_workers.cli.output import print_json, print_table
-
-if TYPE_CHECKING:
-    from oms_workers.reservations.discrepancies import Meaning
+from oms_workers.cli.program import begin
+from oms_workers.fulfilment.commands.registry import Request, commands, run_command
+from oms_workers.fulfilment.states import name_of
+from oms_workers.operation.services import answering
+from oms_workers.reservations.discrepancies import Meaning
 
 
 def command(
@@ -32,11 +33,7 @@ def command(
 
     Example: oms command P42-1 PRODUCT_NOT_FOUND_ADVANCED --missing RED-LAMP=1 --stock all
     """
-    settings.load_or_exit(need_servers=True)
-    import schedules  # noqa: F401 - registers the commands
-    from oms_workers.cli.services import answering
-    from oms_workers.fulfilment.commands.registry import Request, run_command
-
+    begin()
     if not package:
         _list(as_json=as_json)
         return
@@ -57,9 +54,6 @@ def command(
 
 
 def _list(*, as_json: bool) -> None:
-    from oms_workers.fulfilment.commands.registry import commands
-    from oms_workers.fulfilment.states import name_of
-
     found = [
         {
             "command": known.name,
@@ -85,9 +79,7 @@ def _units(text: str) -> tuple[str, int]:
     return sku, int(units)
 
 
-def _meaning(text: str) -> "Meaning | None":
-    from oms_workers.reservations.discrepancies import Meaning
-
+def _meaning(text: str) -> Meaning | None:
     if not text:
         return None
     try:

@@ -4,8 +4,13 @@ from typing import Annotated, Any
 
 import typer
 
-import settings
 from oms_workers.cli.output import console, print_json, print_table
+from oms_workers.cli.program import begin
+from oms_workers.database import connection
+from oms_workers.errors import OmsError
+from oms_workers.fulfilment.dry_run import plan_without_committing
+from oms_workers.fulfilment.explanation import explain_orders
+from oms_workers.operation.services import answering
 
 #: What an attempt's state means.
 _OUTCOMES = {
@@ -26,13 +31,7 @@ def explain(
     Example: oms explain 100042
     Example: oms explain 100042 --dry-run
     """
-    settings.load_or_exit(need_servers=True)
-    from oms_workers.cli.services import answering
-    from oms_workers.database import connection
-    from oms_workers.errors import OmsError
-    from oms_workers.fulfilment.dry_run import plan_without_committing
-    from oms_workers.fulfilment.explanation import explain_orders
-
+    begin()
     with answering("PostgreSQL"), connection():
         found = plan_without_committing(order) if dry_run else explain_orders(order)
     if not found:

@@ -5,7 +5,9 @@ from typing import Annotated
 
 import typer
 
-import settings
+from oms_workers.cli.program import begin
+from oms_workers.fulfilment.merchant import load_files
+from oms_workers.operation.services import answering
 
 
 def load(
@@ -17,10 +19,7 @@ def load(
 
     Example: oms load examples/locations.json examples/stock.json examples/scenarios.json
     """
-    settings.load_or_exit(need_servers=True)
-    from oms_workers.cli.services import answering
-    from oms_workers.fulfilment.merchant import load_files
-
+    begin()
     with answering("PostgreSQL"):
         counts = load_files(files)
     print(", ".join(f"{count} {name}" for name, count in counts.items() if count) or "Nothing was given.")

@@ -5,8 +5,11 @@ from typing import Annotated
 
 import typer
 
-import settings
 from oms_workers.cli.output import print_json, print_table
+from oms_workers.cli.program import begin
+from oms_workers.database import connection, database_now
+from oms_workers.fulfilment.reconciliation import fix, miscounted, ownerless, uncovered
+from oms_workers.operation.services import answering
 
 
 def reconcile(
@@ -19,11 +22,7 @@ def reconcile(
 
     Example: oms reconcile --fix
     """
-    settings.load_or_exit(need_servers=True)
-    from oms_workers.cli.services import answering
-    from oms_workers.database import connection, database_now
-    from oms_workers.fulfilment.reconciliation import fix, miscounted, ownerless, uncovered
-
+    begin()
     with answering("PostgreSQL"), connection():
         found = {
             "counters": [row._asdict() for row in miscounted()],

@@ -5,7 +5,9 @@ from typing import Annotated
 
 import typer
 
-import settings
+from oms_workers.cli.program import begin
+from oms_workers.fulfilment.held_orders import release_order
+from oms_workers.operation.services import answering
 
 
 def release(order: Annotated[str, typer.Argument(help="The order's number.")]) -> None:
@@ -13,10 +15,7 @@ def release(order: Annotated[str, typer.Argument(help="The order's number.")]) -
 
     Example: oms release 100042
     """
-    settings.load_or_exit(need_servers=True)
-    from oms_workers.cli.services import answering
-    from oms_workers.fulfilment.held_orders import release_order
-
+    begin()
     with answering("PostgreSQL"):
         release_order(order, actor=f"operator {getpass.getuser()}")
     print(f"Order {order} waits for task 2.")

@@ -5,8 +5,12 @@ from typing import Annotated
 
 import typer
 
-import settings
 from oms_workers.cli.output import print_json
+from oms_workers.cli.program import begin
+from oms_workers.database import connection
+from oms_workers.operation.services import answering
+from oms_workers.scheduling import process, table
+from oms_workers.scheduling.actor import run_manually
 
 
 def run(
@@ -17,13 +21,7 @@ def run(
 
     Example: oms run FULFIL_WAITING_ORDERS
     """
-    settings.load_or_exit(need_servers=True)
-    import schedules  # noqa: F401 - fills the table
-    from oms_workers.cli.services import answering
-    from oms_workers.database import connection
-    from oms_workers.scheduling import process, table
-    from oms_workers.scheduling.actor import run_manually
-
+    begin()
     task = table.find(name)
     try:
         with answering("PostgreSQL"):

@@ -1,5 +1,6 @@
 """`oms schedules`: what runs when, and which variable says so. It needs no server."""
 
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Annotated, Any
@@ -8,7 +9,10 @@ import typer
 
 import settings
 from oms_workers.cli.output import print_json, print_table
-from oms_workers.scheduling.cadence import Cadence, Crontab, Interval
+from oms_workers.cli.program import begin
+from oms_workers.configuration.cadence import Cadence, Interval
+from oms_workers.scheduling import table
+from oms_workers.scheduling.table import ScheduledTask
 
 #: Years in which every cadence has slots on both sides.
 _FIRST_YEAR, _LAST_YEAR = 1971, 2400
@@ -23,11 +27,11 @@ def schedules(
 
     Example: oms schedules --next 5 --now 2026-03-29T00:00:00+01:00
     """
-    configuration = settings.load_or_exit(need_servers=False)
-    from schedules import TABLE
-
+    configuration = begin(need_servers=False)
     after = _instant(now)
-    found = [_describe(task, islice(_slots(task.cadence, after), next_), configuration) for task in TABLE]
+    found = [
+        _describe(task, islice(_slots(task.cadence, after), next_), configuration) for task in table.tasks()
+    ]
     if as_json:
         print_json(found)
         return
@@ -58,13 +62,15 @@ def _instant(text: str) -> datetime:
     return (moment if moment.tzinfo else moment.replace(tzinfo=settings.current().zone)).astimezone(UTC)
 
 
-def _slots(cadence: Cadence, after: datetime) -> Any:
+def _slots(cadence: Cadence, after: datetime) -> Iterator[datetime]:
     while True:
         after = cadence.next(after)
         yield after
 
 
-def _describe(task: Any, slots: Any, configuration: settings.Settings) -> dict[str, Any]:
+def _describe(
+    task: ScheduledTask, slots: Iterable[datetime], configuration: settings.Settings
+) -> dict[str, Any]:
     cadence = task.cadence
     return {
         "name": task.name,
@@ -72,7 +78,7 @@ def _describe(task: Any, slots: Any, configuration: settings.Settings) -> dict[s
         "env_key": task.env_key,
         "enabled": task.enabled,
         "kind": "interval" if isinstance(cadence, Interval) else "crontab",
-        "crontab": cadence.expression if isinstance(cadence, Crontab) else cadence.crontab(),
+        "crontab": cadence.crontab(),
         "seconds": cadence.seconds if isinstance(cadence, Interval) else None,
         "source": task.source,
         "next": [slot.astimezone(configuration.zone) for slot in slots],

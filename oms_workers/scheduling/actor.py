@@ -1,4 +1,4 @@
-"""The scheduled actor: a plain function, and around it the claim, the end and nothing else.
+"""A scheduled operation: a plain function, and around it the claim, the end and nothing else.
 
 @scheduled("oms.orders.tasks.get_orders_from_omnitron", queue="omnitron", budget=timedelta(minutes=5))
 def get_orders_from_omnitron(run: Run) -> dict[str, int]:
@@ -9,35 +9,21 @@ import logging
 import threading
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-import dramatiq
 from dramatiq.middleware import CurrentMessage
 from dramatiq.middleware.threading import Interrupt
 
-from oms_workers.broker import stopping
+from oms_workers.broker import Job, stopping
 from oms_workers.database import UNREACHABLE, connection
 from oms_workers.errors import OmsError
 from oms_workers.scheduling import ledger, orphans, process
+from oms_workers.scheduling.operation import Operation, Work
 from oms_workers.scheduling.run import Run
 from oms_workers.scheduling.table import ScheduledTask, task_of
 
 logger = logging.getLogger(__name__)
-
-Work = Callable[..., dict[str, Any] | None]
-
-
-@dataclass(frozen=True)
-class Operation:
-    """What an actor does when a slot is its own, and how long a run may go on with it."""
-
-    work: Work
-    budget: timedelta
-
-
-_operations: dict[str, Operation] = {}
 
 #: What a run has after its budget to end its batch, before Dramatiq interrupts it.
 TIME_LIMIT_MARGIN = timedelta(seconds=60)
@@ -59,29 +45,32 @@ class AnotherRunLivesError(OmsError):
     """Another run of this task is at work; it has to end first."""
 
 
-def scheduled(name: str, *, queue: str = "default", budget: timedelta) -> Callable[[Work], dramatiq.Actor]:
-    """Make a function the actor `name`, whose messages only say that a slot may be due.
+def scheduled(name: str, *, queue: str = "default", budget: timedelta) -> Callable[[Work], Operation]:
+    """Make a function the operation `name`, whose messages only say that a slot may be due.
 
-    `budget` is the time a run may take before it stops at its next batch. The function is given a `Run`
-    and its row's kwargs, and returns counts for the ledger.
+    `budget` is the time that a run may take before it stops at its next batch. The function is given a `Run`
+    and the kwargs of its row in the task table, and returns counts for the ledger.
     """
 
-    def decorate(work: Work) -> dramatiq.Actor:
-        def perform() -> None:
-            _perform(task_of(name))
-
-        perform.__doc__ = work.__doc__
-        time_limit = (budget + TIME_LIMIT_MARGIN) / timedelta(milliseconds=1)
-        _operations[name] = Operation(work, budget)
-        return dramatiq.actor(
-            actor_name=name,
-            queue_name=queue,
-            max_retries=0,
-            time_limit=time_limit,
-            throws=(*UNREACHABLE, NoLivenessError),
-        )(perform)
+    def decorate(work: Work) -> Operation:
+        return Operation(name, queue, work, budget)
 
     return decorate
+
+
+def job_of(operation: Operation) -> Job:
+    """What a worker does when a message for the operation comes."""
+
+    def perform() -> None:
+        _perform(task_of(operation.name))
+
+    perform.__doc__ = operation.work.__doc__
+    options = {
+        "queue_name": operation.queue,
+        "time_limit": (operation.budget + TIME_LIMIT_MARGIN) / timedelta(milliseconds=1),
+        "throws": (*UNREACHABLE, NoLivenessError),
+    }
+    return Job(operation.name, perform, options)
 
 
 def send(task: ScheduledTask, slot: datetime, trigger: str) -> None:
@@ -171,7 +160,7 @@ def _work(task: ScheduledTask, attempt: ledger.Attempt, *, manual: bool) -> tupl
 def _perform_attempt(
     task: ScheduledTask, attempt: ledger.Attempt, *, manual: bool
 ) -> tuple[str, dict[str, Any] | None]:
-    operation = _operations[task.path]
+    operation = task.operation
     run = Run(attempt.started_at, budget=operation.budget, slot=attempt.slot, lost=process.lost)
     try:
         result = operation.work(run, **task.kwargs)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pendulum
 
-from oms_workers.scheduling.cadence import Cadence, Interval
+from oms_workers.configuration.cadence import Cadence, Interval
 
 #: A clock that starts within a minute after a slot still sends it; the ledger knows if it was sent before.
 FIRST_LOOK_BACK = timedelta(seconds=60)

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 
-from oms_workers.scheduling.cadence import Cadence
+from oms_workers.configuration.cadence import Cadence
 
 #: Runs of one slot in all, rescues after a worker's death included.
 MAX_ATTEMPTS = 4

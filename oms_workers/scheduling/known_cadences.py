@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 
+from oms_workers.configuration.cadence import Cadence
 from oms_workers.database import execute, rows
-from oms_workers.scheduling.cadence import Cadence
 
 #: A cadence that nobody has run for so long, while another one was, has been replaced; when it comes back
 #: it starts anew. Old and new processes of a deploy live side by side for less.

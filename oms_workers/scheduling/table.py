@@ -12,9 +12,11 @@ from typing import Any
 import dramatiq
 
 import settings
+from oms_workers import broker
+from oms_workers.configuration.cadence import Cadence, Crontab, Interval, parse_crontab
 from oms_workers.errors import ArgumentError
-from oms_workers.scheduling.cadence import Cadence, Crontab, Interval, parse_crontab
 from oms_workers.scheduling.known_cadences import Plan
+from oms_workers.scheduling.operation import Operation
 
 #: However little is to be caught up with, a message's own way to a worker makes no slot stale.
 MIN_CATCH_UP_SECONDS = 60
@@ -22,18 +24,23 @@ MIN_CATCH_UP_SECONDS = 60
 
 @dataclass(frozen=True)
 class ScheduledTask:
-    """One row of the table: the task's name, its variables' key, its actor and its default cadence."""
+    """One row of the table: the task's name, its variables' key, its operation and its default cadence."""
 
     name: str
     env_key: str
-    actor: dramatiq.Actor[..., Any]
+    operation: Operation
     default: Cadence
     kwargs: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def path(self) -> str:
         """The seed's dotted task path, which is the actor's name and the ledger's `task`."""
-        return self.actor.actor_name
+        return self.operation.name
+
+    @property
+    def actor(self) -> dramatiq.Actor[..., Any]:
+        """The operation's actor, once the program has begun."""
+        return broker.current().get_actor(self.path)
 
     @property
     def cadence(self) -> Cadence:

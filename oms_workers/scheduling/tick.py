@@ -13,11 +13,11 @@ import dramatiq
 from dramatiq.middleware import Middleware
 
 import settings
-from oms_workers.broker import broker, stopping
+from oms_workers.broker import Job, current, stopping
+from oms_workers.configuration.cadence import Interval
 from oms_workers.database import UNREACHABLE, connection, database_now, is_unreachable, row
 from oms_workers.scheduling import known_cadences, ledger, orphans, process, retention, table
 from oms_workers.scheduling.actor import send
-from oms_workers.scheduling.cadence import Interval
 from oms_workers.scheduling.clock import PeriodicCadence
 
 logger = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class TickSent(Middleware):
 
     def after_enqueue(self, _: dramatiq.Broker, message: dramatiq.Message, delay: int | None) -> None:  # noqa: ARG002
         if message.actor_name == TICK:
-            broker.client.set(SENT_KEY, datetime.now(UTC).isoformat())
+            current().client.set(SENT_KEY, datetime.now(UTC).isoformat())
 
 
 def tick_cadence() -> Interval:
@@ -103,7 +103,7 @@ def record_tick() -> None:
 
 def last_sent() -> datetime | None:
     """When the clock last sent a tick, if Redis knows."""
-    sent: Any = broker.client.get(SENT_KEY)
+    sent: Any = current().client.get(SENT_KEY)
     return datetime.fromisoformat(sent.decode()) if sent else None
 
 
@@ -115,12 +115,10 @@ def last_run() -> datetime | None:
 
 def schedule() -> None:
     """Give periodiq the table: each enabled task's actor its cadence, and the tick its own."""
-    tick_actor.options["periodic"] = TickCadence(tick_cadence())
+    current().get_actor(TICK).options["periodic"] = TickCadence(tick_cadence())
     for task in table.tasks():
         if task.enabled:
             task.actor.options["periodic"] = PeriodicCadence(task.cadence)
 
 
-tick_actor = dramatiq.actor(actor_name=TICK, priority=TICK_PRIORITY, max_retries=0, time_limit=60_000)(tick)
-broker.add_middleware(TickSent())
-broker.add_middleware(process.WorkerProcess())
+JOB = Job(TICK, tick, {"priority": TICK_PRIORITY, "time_limit": 60_000})

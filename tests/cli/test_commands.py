@@ -14,11 +14,11 @@ from peewee import OperationalError
 from typer.testing import CliRunner
 
 import settings
-from oms_workers.cli import queues
 from oms_workers.cli.app import app, main
-from oms_workers.cli.services import ServiceError, answering
 from oms_workers.cli.up import UpError, _refuse_strangers
 from oms_workers.database import connection_parameters, database, execute, row, rows
+from oms_workers.operation import queues
+from oms_workers.operation.services import ServiceError, answering
 from oms_workers.scheduling import ledger, process
 from oms_workers.scheduling.liveness import Liveness
 from tests.orders.samples import an_order, store_orders

@@ -6,7 +6,6 @@ from datetime import timedelta
 import pytest
 
 from benchmarks.idle_scan import STORE_SETTLED
-from oms_workers.cli.backlog import backlog
 from oms_workers.database import database_now, execute, rows, transaction
 from oms_workers.fulfilment.commands.registry import circumstances_of
 from oms_workers.fulfilment.models import UNPLANNED_STATES
@@ -15,6 +14,7 @@ from oms_workers.fulfilment.replanning import replan_packages
 from oms_workers.fulfilment.shortfalls import relieve_shortfalls
 from oms_workers.fulfilment.transfer_replanning import replan_transfers
 from oms_workers.fulfilment.waiting import more_than_a_batch, plan_waiting_orders
+from oms_workers.operation.backlog import backlog
 from oms_workers.reservations.discrepancies import clear
 from oms_workers.scheduling.run import Run
 from tests.fulfilment.samples import load_merchant

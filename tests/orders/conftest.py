@@ -1,10 +1,15 @@
 """A hub, and the pull from it."""
 
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from oms_workers.database import database_now
+from oms_workers.orders.client import Omnitron
+from oms_workers.orders.pull import pull as pull_orders
+from oms_workers.scheduling.run import Run
 from tests.orders.hub import TOKEN, Hub, serve
 
 
@@ -23,8 +28,6 @@ def pauses() -> list[float]:
 @pytest.fixture
 def client(hub: Hub, pauses: list[float], configure: Callable[..., Any]) -> Iterator[Any]:
     """A client that waits for nothing, but says how long it would."""
-    from oms_workers.orders.client import Omnitron
-
     configuration = configure(OMNITRON_URL=hub.url, OMNITRON_TOKEN=TOKEN, OMNITRON_PAGE_SIZE=10)
 
     def wait(seconds: float) -> bool:
@@ -39,10 +42,4 @@ def client(hub: Hub, pauses: list[float], configure: Callable[..., Any]) -> Iter
 @pytest.fixture
 def pull(db: None, client: Any) -> Callable[[], dict[str, int]]:
     """Pull from the hub to the end; returns the counts."""
-    from datetime import timedelta
-
-    from oms_workers.database import database_now
-    from oms_workers.orders.pull import pull as pull_orders
-    from oms_workers.scheduling.run import Run
-
     return lambda: pull_orders(client, Run(database_now(), budget=timedelta(minutes=1)), concurrency=4)

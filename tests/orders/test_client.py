@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from oms_workers.orders import client as module
 from oms_workers.orders.client import ATTEMPTS, Omnitron, OmnitronError, OmnitronRefusedError
 from settings import SettingsError
 from tests.orders import hub as faults
@@ -172,8 +173,6 @@ def test_a_403_about_one_order_says_nothing_about_the_credentials(hub: Hub, clie
 
 
 def test_items_without_end_are_an_error(hub: Hub, client: Omnitron, monkeypatch: pytest.MonkeyPatch) -> None:
-    from oms_workers.orders import client as module
-
     monkeypatch.setattr(module, "MAX_ITEM_PAGES", 3)
     hub.fail("/api/v1/order_items/", faults.body('{"results": [{"pk": 11}], "next": "more"}'), times=100)
 
@@ -214,8 +213,6 @@ def test_items_come_from_all_their_pages(hub: Hub, client: Omnitron) -> None:
 
 
 def test_a_body_without_end_is_cut(hub: Hub, client: Omnitron, monkeypatch: pytest.MonkeyPatch) -> None:
-    from oms_workers.orders import client as module
-
     monkeypatch.setattr(module, "MAX_BODY_BYTES", 1_000)
     hub.fail(ORDERS, faults.body('{"results": ["' + "x" * 10_000 + '"]}'), times=ATTEMPTS)
 
@@ -263,8 +260,6 @@ def test_a_login_that_is_throttled_is_tried_again(
 
 
 def test_a_body_that_drips_is_given_up(hub: Hub, client: Omnitron, monkeypatch: pytest.MonkeyPatch) -> None:
-    from oms_workers.orders import client as module
-
     monkeypatch.setattr(module, "TOTAL_TIMEOUT_SECONDS", 0.2)
     hub.fail(ORDERS, faults.drip, times=ATTEMPTS)
 

@@ -12,11 +12,10 @@ from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
-from oms_workers.broker import broker
-from oms_workers.scheduling import tick
 from oms_workers.scheduling.actor import scheduled
+from oms_workers.scheduling.program import begin
 from oms_workers.scheduling.run import Run
-from oms_workers.scheduling.table import ScheduledTask, every, register
+from oms_workers.scheduling.table import ScheduledTask, every
 
 __all__ = ["broker"]
 
@@ -58,10 +57,9 @@ def note(line: str) -> None:
         log.write(f"{line}\n")
 
 
-register(
+broker = begin(
     [
         ScheduledTask("quick", "DB_MAINTENANCE", quick, every(2)),
         ScheduledTask("slow", "ARCHIVE_OLD_AUDIT_EVENTS", slow, every(5)),
     ]
 )
-tick.schedule()

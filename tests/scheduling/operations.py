@@ -3,8 +3,8 @@
 from datetime import timedelta
 from typing import Any
 
+from oms_workers.configuration.cadence import Interval
 from oms_workers.scheduling.actor import scheduled
-from oms_workers.scheduling.cadence import Interval
 from oms_workers.scheduling.run import Run
 from oms_workers.scheduling.table import ScheduledTask
 

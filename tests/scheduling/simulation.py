@@ -18,9 +18,9 @@ from typing import Any, NoReturn
 import psycopg
 
 import settings
+from oms_workers.configuration.cadence import Interval
 from oms_workers.database import connection, connection_parameters, execute
 from oms_workers.scheduling import known_cadences, ledger, liveness, orphans
-from oms_workers.scheduling.cadence import Interval
 
 TASKS = ("oms.tests.tasks.first", "oms.tests.tasks.second")
 PERIOD = timedelta(seconds=1)

@@ -14,7 +14,7 @@ from dramatiq.middleware.time_limit import TimeLimitExceeded
 from peewee import OperationalError
 
 import settings
-from oms_workers.broker import broker, stopping
+from oms_workers.broker import current, stopping
 from oms_workers.database import connection, connection_parameters, rows
 from oms_workers.scheduling import actor, ledger, process
 from oms_workers.scheduling.actor import AnotherRunLivesError, NoLivenessError, run_manually, send
@@ -26,10 +26,10 @@ from tests.scheduling import operations
 
 def work_off() -> None:
     """Let a worker take what is in the queue, and end."""
-    worker = dramatiq.Worker(broker, worker_threads=2, worker_timeout=50)
+    worker = dramatiq.Worker(current(), worker_threads=2, worker_timeout=50)
     worker.start()
     try:
-        broker.join("default", timeout=20_000)
+        current().join("default", timeout=20_000)
         worker.join()
     finally:
         worker.stop()
@@ -283,12 +283,12 @@ def test_a_claim_whose_answer_was_lost_is_run_by_the_next_message(
 ) -> None:
     calls = do(monkeypatch, lambda run: {})
     lose_the_answer(monkeypatch)
-    worker = dramatiq.Worker(broker, worker_threads=1, worker_timeout=50)
+    worker = dramatiq.Worker(current(), worker_threads=1, worker_timeout=50)
     worker.start()
     try:
         for _ in range(2):
             send(task, slot, "tick")
-            broker.join("default", timeout=20_000)
+            current().join("default", timeout=20_000)
             worker.join()
     finally:
         worker.stop()

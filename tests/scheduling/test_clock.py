@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 import pendulum
 import pytest
 
-from oms_workers.scheduling.cadence import Cadence, Crontab, Interval
+from oms_workers.configuration.cadence import Cadence, Crontab, Interval
 from oms_workers.scheduling.clock import PeriodicCadence
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)

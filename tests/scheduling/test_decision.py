@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import pytest
 
-from oms_workers.scheduling.cadence import Interval
+from oms_workers.configuration.cadence import Interval
 from oms_workers.scheduling.decision import BACKOFF, MAX_ATTEMPTS, Decision, Verdict, decide, retry_at
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)

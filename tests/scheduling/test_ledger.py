@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 import settings
+from oms_workers.configuration.cadence import Interval
 from oms_workers.database import connection, connection_parameters, database_now, execute, rows
 from oms_workers.scheduling import known_cadences, ledger, liveness, orphans, retention
-from oms_workers.scheduling.cadence import Interval
 from oms_workers.scheduling.decision import BACKOFF, MAX_ATTEMPTS
 
 TASK = "oms.tests.tasks.sweep"

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from peewee import OperationalError
 
-from oms_workers.broker import broker
+from oms_workers.broker import current
+from oms_workers.configuration.cadence import Interval
 from oms_workers.database import database_now, execute, rows
 from oms_workers.scheduling import known_cadences, ledger, liveness, process, retention, table, tick
-from oms_workers.scheduling.cadence import Interval
 from oms_workers.scheduling.table import ScheduledTask
 
 DEAD = "elsewhere/1/00000000"
@@ -25,7 +25,7 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def sent() -> list[dict[str, Any]]:
     """What is in the queue."""
-    messages = broker.client.hgetall("dramatiq:default.msgs").values()  # type: ignore[union-attr]
+    messages = current().client.hgetall("dramatiq:default.msgs").values()  # type: ignore[union-attr]
     return [json.loads(message) for message in messages]
 
 
@@ -177,7 +177,7 @@ def test_it_keeps_the_cadences_seen_without_starting_them_anew(task: ScheduledTa
 def test_it_leaves_its_own_time_where_status_looks(task: ScheduledTask) -> None:
     assert (tick.last_sent(), tick.last_run()) == (None, None)
 
-    tick.tick_actor.send()
+    tick.JOB.send()
     tick.tick()
 
     last_sent, last_run = tick.last_sent(), tick.last_run()
@@ -196,7 +196,7 @@ def test_its_slots_lie_half_a_period_after_the_minute_s_own(configure: Any) -> N
 def test_periodiq_is_given_the_enabled_tasks_and_the_tick(task: ScheduledTask, configure: Any) -> None:
     tick.schedule()
     assert str(task.actor.options["periodic"]) == "every 604800 s"
-    assert str(tick.tick_actor.options["periodic"]) == "every 60 s at +30 s"
+    assert str(current().get_actor(tick.TICK).options["periodic"]) == "every 60 s at +30 s"
 
     del task.actor.options["periodic"]
     configure(**{task.env_key: "false"})

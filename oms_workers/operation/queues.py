@@ -4,18 +4,18 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from oms_workers.broker import broker
+from oms_workers.broker import current
 
 
 def depths() -> list[dict[str, Any]]:
     """Per declared queue: its name, how many messages nobody has fetched yet, and the oldest one's time."""
-    return [_depth(name) for name in sorted(broker.get_declared_queues())]
+    return [_depth(name) for name in sorted(current().get_declared_queues())]
 
 
 def _depth(name: str) -> dict[str, Any]:
-    key = f"{broker.namespace}:{name}"
-    depth: Any = broker.client.llen(key)
-    oldest: Any = broker.client.lindex(key, 0) if depth else None
-    data: Any = broker.client.hget(f"{key}.msgs", oldest) if oldest else None
+    key = f"{current().namespace}:{name}"
+    depth: Any = current().client.llen(key)
+    oldest: Any = current().client.lindex(key, 0) if depth else None
+    data: Any = current().client.hget(f"{key}.msgs", oldest) if oldest else None
     sent_at = datetime.fromtimestamp(json.loads(data)["message_timestamp"] / 1000, UTC) if data else None
     return {"name": name, "depth": depth, "oldest": sent_at}

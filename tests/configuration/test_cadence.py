@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oms_workers.scheduling.cadence import Crontab, Interval, parse_crontab
+from oms_workers.configuration.cadence import Crontab, Interval, parse_crontab
 from tests.scheduling import oracle
 
 ZONES = ("UTC", "Europe/Istanbul", "Europe/Paris", "America/New_York")

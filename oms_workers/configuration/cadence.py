@@ -61,6 +61,9 @@ class Cadence(Protocol):
     def count(self, first: datetime, last: datetime) -> int:
         """How many slots there are from `first` to `last`, both included."""
 
+    def crontab(self) -> str | None:
+        """The five fields that say the same, separated by blanks, or None where no crontab does."""
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -131,6 +134,9 @@ class Crontab:
 
     def _from(self, instant: datetime) -> Iterator[datetime]:
         return self._slots((instant - self._margin).astimezone(self._wall), reverse=False)
+
+    def crontab(self) -> str:
+        return self.expression
 
     @property
     def _margin(self) -> timedelta:

@@ -1,0 +1,187 @@
+"""Sets of rows in one statement each: arrays as a table, states as typed fields, rows that come back typed.
+
+new = Arrays.of(Order, planned)          unnest(%s::bigint[], %s::text[]) AS new (id, state)
+one_of(Order.id, ids)                    id = ANY(%s), one parameter for many keys
+fetch(Order.select(Order.id), OrderKey)  a list of `OrderKey`, whose fields are the query's columns
+"""
+
+import dataclasses
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from enum import IntEnum, StrEnum
+from functools import reduce
+from operator import and_
+from typing import Any, TypeVar
+
+from peewee import (
+    SCOPE_SOURCE,
+    SQL,
+    EnclosedNodeList,
+    Entity,
+    Field,
+    ForeignKeyField,
+    IntegerField,
+    Model,
+    NodeList,
+    TextField,
+    Value,
+    ValuesList,
+    fn,
+)
+
+R = TypeVar("R")
+
+#: PostgreSQL's names of the types that our fields have.
+_ARRAY_TYPES = {
+    "BIGAUTO": "bigint",
+    "BIGINT": "bigint",
+    "BOOL": "boolean",
+    "DECIMAL": "numeric",
+    "DOUBLE": "double precision",
+    "INT": "integer",
+    "JSONB": "jsonb",
+    "TEXT": "text",
+    "TIMESTAMPTZ": "timestamptz",
+    "UUID": "uuid",
+}
+
+
+class CodeField(IntegerField):
+    """A state that is stored as its number; Python sees the member of the `IntEnum`."""
+
+    def __init__(self, members: type[IntEnum], **options: Any) -> None:
+        self.members = members
+        super().__init__(**options)
+
+    def db_value(self, value: Any) -> Any:
+        return None if value is None else self.members(value).value
+
+    def python_value(self, value: Any) -> Any:
+        return None if value is None else self.members(value)
+
+
+class NameField(TextField):
+    """A state that is stored as its name; Python sees the member of the `StrEnum`."""
+
+    def __init__(self, members: type[StrEnum], **options: Any) -> None:
+        self.members = members
+        super().__init__(**options)
+
+    def db_value(self, value: Any) -> Any:
+        return None if value is None else self.members(value).value
+
+    def python_value(self, value: Any) -> Any:
+        return None if value is None else self.members(value)
+
+
+class Arrays(ValuesList):
+    """Rows as a table: one array, and so one parameter, a column. `c` has the columns."""
+
+    _alias: str
+    _columns: list[str]
+
+    def __init__(self, name: str, columns: Mapping[str, Field], rows: Iterable[Sequence[Any]]) -> None:
+        self.fields = columns
+        values = [list(column) for column in zip(*rows, strict=True)] or [[] for _ in columns]
+        self._parameters = [
+            Value(_as_stored(field, column), converter=False, unpack=False)
+            for field, column in zip(columns.values(), values, strict=True)
+        ]
+        super().__init__(values, columns=[*columns], alias=name)
+
+    @classmethod
+    def of(cls, model: type[Model], rows: Sequence[Any], *, name: str = "new", **others: Field) -> "Arrays":
+        """Named tuples whose fields are columns of the model, or are given a type by a field in `others`."""
+        names = rows[0]._fields
+        known = model._meta.columns
+        return cls(name, {column: others.get(column) or known[column] for column in names}, rows)
+
+    def __sql__(self, context: Any) -> Any:
+        if context.scope != SCOPE_SOURCE:
+            return context.sql(Entity(self._alias))
+        context.literal("unnest(")
+        for number, (parameter, field) in enumerate(zip(self._parameters, self.fields.values(), strict=True)):
+            context.literal(", " if number else "").sql(parameter).literal(_cast(field))
+        context.literal(") AS ").sql(Entity(self._alias)).literal(" ")
+        return context.sql(EnclosedNodeList([Entity(column) for column in self._columns]))
+
+    def matches(self, model: type[Model], *columns: str) -> Any:
+        """The condition that these columns are those of the model's row."""
+        known = model._meta.columns
+        return reduce(and_, (known[column] == getattr(self.c, column) for column in columns))
+
+
+def one_of(field: Any, values: Iterable[Any]) -> Any:
+    """The condition that a column has one of these values; they are one parameter, however many there are."""
+    return field == fn.ANY(_array(field, values))
+
+
+def none_of(field: Any, values: Iterable[Any]) -> Any:
+    """The condition that a column has none of these values."""
+    return field != fn.ALL(_array(field, values))
+
+
+def _array(field: Any, values: Iterable[Any]) -> Any:
+    parameter = Value(_as_stored(field, values), converter=False, unpack=False)
+    return NodeList((parameter, SQL(_cast(field))), glue="")
+
+
+def fetch(query: Any, into: type[R]) -> list[R]:
+    """The query's rows, each as `into`: a named tuple or a dataclass whose fields are the query's columns.
+
+    Raises `TypeError` where they are not.
+    """
+    cursor = query.tuples().execute()
+    found = [into(*row) for row in cursor]
+    if list(_fields(into)) != cursor.columns:
+        raise TypeError(f"{into.__name__} has {[*_fields(into)]}, and the query has {cursor.columns}")
+    return found
+
+
+def fetch_one(query: Any, into: type[R]) -> R | None:
+    """The query's first row, or None."""
+    found = fetch(query, into)
+    return found[0] if found else None
+
+
+def column(query: Any) -> list[Any]:
+    """The values of a query that has one column."""
+    return [value for (value,) in query.tuples()]
+
+
+def exists(query: Any) -> bool:
+    """Whether the query has a row."""
+    return bool(query.limit(1).tuples().execute()[:])
+
+
+def constant(field: Any, value: Any) -> Any:
+    """A parameter with its type: PostgreSQL takes an untyped one of a SELECT for text."""
+    stored = json.dumps(value) if field.field_type == "JSONB" else field.db_value(value)
+    return NodeList((Value(stored, converter=False, unpack=False), SQL(f"::{type_of(field)}")), glue="")
+
+
+def type_of(field: Field) -> str:
+    """PostgreSQL's type of a field's column."""
+    if isinstance(field, ForeignKeyField):
+        return type_of(field.rel_field)
+    return _ARRAY_TYPES[field.field_type]
+
+
+def _cast(field: Field) -> str:
+    # An array of JSON documents travels as an array of texts.
+    return "::text[]::jsonb[]" if field.field_type == "JSONB" else f"::{type_of(field)}[]"
+
+
+def _as_stored(field: Field, values: Iterable[Any]) -> list[Any]:
+    if isinstance(field, CodeField | NameField):
+        return [field.db_value(value) for value in values]
+    if field.field_type == "JSONB":
+        return [None if value is None else json.dumps(value) for value in values]
+    return [*values]
+
+
+def _fields(into: type[Any]) -> Sequence[str]:
+    if dataclasses.is_dataclass(into):
+        return [field.name for field in dataclasses.fields(into)]
+    names: Sequence[str] = into._fields
+    return names

@@ -7,8 +7,8 @@ from typing import Any
 from oms_workers.database import retry_transient, rows, transaction
 from oms_workers.fulfilment.commands.registry import lock_package_by_id
 from oms_workers.reservations.models import ReservationKind
-from oms_workers.reservations.release import release
-from oms_workers.reservations.stock import NewReservation, add_missing, lock, move, reserve
+from oms_workers.reservations.release import release_reservations
+from oms_workers.reservations.stock import NewReservation, add_missing, lock, note_movements, reserve
 
 REASON = "oms reconcile"
 
@@ -115,7 +115,9 @@ def fix(*, at: datetime) -> dict[str, int]:
     # First the counters: one that is too low would not let a reservation go.
     found = {"counters set": _recount_all(at), "reservations released": 0, "items covered": 0}
     while lost := ownerless()[:BATCH]:
-        found["reservations released"] += _do(lambda: release([one.id for one in lost], reason=REASON, at=at))
+        found["reservations released"] += _do(
+            lambda: release_reservations([one.id for one in lost], reason=REASON, at=at)
+        )
     for package_id in sorted({one.package_id for one in uncovered()}):
         found["items covered"] += _do(lambda: _cover(package_id, at))  # noqa: B023
     return found
@@ -153,7 +155,7 @@ def _cover(package_id: int, at: datetime) -> int:
             [one.transfer_item_id for one in wrong if one.transfer_item_id],
         ),
     )
-    release([reservation.id for reservation in held], reason=REASON, at=at)
+    release_reservations([reservation.id for reservation in held], reason=REASON, at=at)
     new = [
         NewReservation(
             one.sku,
@@ -192,5 +194,7 @@ def _recount(wrong: Sequence[Any], at: datetime) -> int:
         """,
         ([sku for sku, _ in keys], [location_id for _, location_id in keys]),
     )
-    move([(row.sku, row.location_id, row.units) for row in mended], kind="recounted", reason=REASON, at=at)
+    note_movements(
+        [(row.sku, row.location_id, row.units) for row in mended], kind="recounted", reason=REASON, at=at
+    )
     return len(mended)

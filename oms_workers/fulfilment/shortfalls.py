@@ -10,7 +10,7 @@ from oms_workers.fulfilment.commands.transfers import reservations_of
 from oms_workers.fulfilment.models import PackageState, TransferState
 from oms_workers.fulfilment.states import Change, change_packages, change_transfers
 from oms_workers.isolation import one_by_one
-from oms_workers.reservations.release import release
+from oms_workers.reservations.release import release_reservations
 from oms_workers.reservations.stock import lock
 
 #: Packages and transfers that give way in one go; where more have to, the next run finds them.
@@ -112,7 +112,7 @@ def _let_transfer_go(transfer_id: int, circumstances: Circumstances) -> bool:
     held = reservations_of(transfer)
     if transfer.state is not TransferState.WAITING or not _is_short(held):
         return False
-    release(held, reason="shortfall", at=circumstances.at)
+    release_reservations(held, reason="shortfall", at=circumstances.at)
     change = Change(transfer.id, transfer.state, TransferState.OUT_OF_STOCK, "short_of_stock")
     change_transfers([change], actor=circumstances.actor, at=circumstances.at)
     return True

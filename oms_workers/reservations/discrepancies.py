@@ -14,7 +14,7 @@ from peewee import DataError, IntegrityError
 from oms_workers.database import retry_transient, rows, transaction
 from oms_workers.isolation import one_by_one
 from oms_workers.reservations.models import ReservationKind
-from oms_workers.reservations.release import release
+from oms_workers.reservations.release import release_reservations
 from oms_workers.reservations.stock import Key, NewReservation, lock, reserve
 from oms_workers.scheduling.run import Run
 
@@ -79,7 +79,7 @@ def _clear_batch(
     try:
         with transaction():
             due = _due(last, now, minimum_age)
-            cleared = release(due, reason=reason, at=now)
+            cleared = release_reservations(due, reason=reason, at=now)
     except (DataError, IntegrityError) as error:
         # A counter that has drifted below what it counts, of which `oms reconcile` tells more.
         logger.warning("Discrepancies cannot be cleared together and are cleared one by one: %s", error)
@@ -91,7 +91,7 @@ def _clear_batch(
 def _clear_one(discrepancy: int, now: datetime, reason: str) -> bool:
     def work() -> bool:
         with transaction():
-            return release([discrepancy], reason=reason, at=now) == 1
+            return release_reservations([discrepancy], reason=reason, at=now) == 1
 
     problem = f"Discrepancy {discrepancy} cannot be cleared; see `oms reconcile`"
     return one_by_one(work, problem)

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from oms_workers.database import execute, row, rows
 from oms_workers.errors import OmsError
-from oms_workers.reservations.stock import Key, add_missing, lock, move
+from oms_workers.reservations.stock import Key, add_missing, lock, note_movements
 
 _LOCATION_COLUMNS = (
     "code",
@@ -118,7 +118,7 @@ def load_stock(specs: Sequence[StockSpec], *, at: datetime) -> int:
     before = lock(wanted)
     _set(wanted, at)
     moved = [(*key, on_hand - before[key].on_hand) for key, (on_hand, _) in wanted.items()]
-    move([move for move in moved if move[2]], kind="snapshot", reason="oms load", at=at)
+    note_movements([move for move in moved if move[2]], kind="snapshot", reason="oms load", at=at)
     return len(wanted)
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from oms_workers.database import execute, rows
-from oms_workers.reservations.stock import Movement, add_missing, change_counters, lock, move
+from oms_workers.reservations.stock import Movement, add_missing, change_counters, lock, note_movements
 
 
 def of_package_items(package_item_ids: Sequence[int]) -> list[int]:
@@ -36,12 +36,12 @@ def _lock_live(column: str, ids: Sequence[int]) -> list[int]:
     return [reservation.id for reservation in found]
 
 
-def release(reservation_ids: Sequence[int], *, reason: str, at: datetime) -> int:
+def release_reservations(reservation_ids: Sequence[int], *, reason: str, at: datetime) -> int:
     """Give the stock back; returns how many of the reservations were still live."""
     ended = _end(reservation_ids, at)
     if ended:
         change_counters(ended, reserved=-1)
-        move(_negative(ended), kind="released", reason=reason, at=at)
+        note_movements(_negative(ended), kind="released", reason=reason, at=at)
     return len(ended)
 
 
@@ -50,7 +50,7 @@ def consume(reservation_ids: Sequence[int], *, reason: str, at: datetime) -> int
     ended = _end(reservation_ids, at)
     if ended:
         change_counters(ended, reserved=-1, on_hand=-1)
-        move(_negative(ended), kind="consumed", reason=reason, at=at)
+        note_movements(_negative(ended), kind="consumed", reason=reason, at=at)
     return len(ended)
 
 
@@ -60,7 +60,7 @@ def receive(arrived: Sequence[Movement], *, reason: str, at: datetime) -> None:
     add_missing(keys)
     lock(keys)
     change_counters(arrived, on_hand=1)
-    move(arrived, kind="received", reason=reason, at=at)
+    note_movements(arrived, kind="received", reason=reason, at=at)
 
 
 def _end(reservation_ids: Sequence[int], at: datetime) -> list[Movement]:

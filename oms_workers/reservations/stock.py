@@ -135,7 +135,7 @@ def reserve(reservations: Sequence[NewReservation], *, reason: str, at: datetime
     )
     moved = [(new.sku, new.location_id, new.quantity) for new in reservations]
     change_counters(moved, reserved=1)
-    move(moved, kind="reserved", reason=reason, at=at)
+    note_movements(moved, kind="reserved", reason=reason, at=at)
 
 
 def change_counters(movements: Sequence[Movement], *, on_hand: int = 0, reserved: int = 0) -> None:
@@ -162,7 +162,7 @@ def change_counters(movements: Sequence[Movement], *, on_hand: int = 0, reserved
     )
 
 
-def move(movements: Sequence[Movement], *, kind: str, reason: str, at: datetime) -> None:
+def note_movements(movements: Sequence[Movement], *, kind: str, reason: str, at: datetime) -> None:
     """Note changes of stock: sku, location and units, of the kind `reserved`, `released`, `snapshot`, …"""
     if not movements:
         return

@@ -4,7 +4,7 @@ from oms_workers.database import rows
 from oms_workers.fulfilment.commands.registry import Circumstances, Package
 from oms_workers.fulfilment.models import TransferState
 from oms_workers.fulfilment.states import Change, change_transfers
-from oms_workers.reservations.release import of_package_items, of_transfer_items, release
+from oms_workers.reservations.release import of_package_items, of_transfer_items, release_reservations
 
 #: Transfers whose goods have not left their source.
 STOPPABLE = (TransferState.WAITING, TransferState.READY_FOR_SHIPMENT, TransferState.OUT_OF_STOCK)
@@ -43,7 +43,7 @@ def give_back(package: Package, reason: str, circumstances: Circumstances) -> No
         "SELECT id FROM transfer_items WHERE transfer_id = ANY(%s)", ([found.id for found in transfers],)
     )
     held = [*held_by(package), *of_transfer_items([item.id for item in brought])]
-    release(held, reason=reason, at=circumstances.at)
+    release_reservations(held, reason=reason, at=circumstances.at)
     change_transfers(
         [
             Change(

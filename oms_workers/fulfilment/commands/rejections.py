@@ -17,7 +17,7 @@ from oms_workers.fulfilment.models import PackageState
 from oms_workers.fulfilment.package_rows import next_ids
 from oms_workers.fulfilment.states import Change, change_packages
 from oms_workers.reservations.discrepancies import Meaning, block
-from oms_workers.reservations.release import of_package_items, release
+from oms_workers.reservations.release import of_package_items, release_reservations
 from oms_workers.reservations.stock import NewReservation, lock, reserve
 
 S = PackageState
@@ -86,7 +86,7 @@ def _part(package: Package, request: Request, circumstances: Circumstances) -> N
     """Move the missing units to a package of their own, which waits for another plan."""
     at, missing = circumstances.at, _pick(package.items, request.missing)
     touched = [item.id for item, _ in missing]
-    release(of_package_items(touched), reason="PRODUCT_NOT_FOUND_ADVANCED", at=at)
+    release_reservations(of_package_items(touched), reason="PRODUCT_NOT_FOUND_ADVANCED", at=at)
     kept = [
         NewReservation(item.sku, package.location_id, item.quantity - units, item.id)
         for item, units in missing

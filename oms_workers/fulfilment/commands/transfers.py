@@ -16,7 +16,7 @@ from oms_workers.fulfilment.commands.registry import (
 from oms_workers.fulfilment.models import PackageState, TransferState
 from oms_workers.fulfilment.states import Change, change_packages, change_transfers
 from oms_workers.reservations.discrepancies import Meaning, block
-from oms_workers.reservations.release import consume, of_transfer_items, receive, release
+from oms_workers.reservations.release import consume, of_transfer_items, receive, release_reservations
 from oms_workers.reservations.stock import NewReservation, reserve
 
 logger = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ def deliver_transfer(transfer: Transfer, request: Request, circumstances: Circum
 def transfer_out_of_stock(transfer: Transfer, request: Request, circumstances: Circumstances) -> None:
     """The source does not have its items: another source is looked for, and its lines go there no more."""
     items = items_of(transfer)
-    release(reservations_of(transfer), reason="TRANSFER_OUT_OF_STOCK", at=circumstances.at)
+    release_reservations(reservations_of(transfer), reason="TRANSFER_OUT_OF_STOCK", at=circumstances.at)
     block(
         demand_of(transfer, transfer.source_id),
         request.meaning or Meaning.ALL,

@@ -4,6 +4,7 @@ One row a task: its name, the key of its three environment variables, its operat
 letter for letter as the operators' document has them.
 """
 
+from oms_workers.backlog import register_waiting
 from oms_workers.fulfilment.tasks import (
     fulfil_replanning_orders,
     fulfil_waiting_orders,
@@ -12,12 +13,16 @@ from oms_workers.fulfilment.tasks import (
     retry_out_of_stock_transfers,
     update_order_execution_plan_context,
 )
+from oms_workers.orders.backlog import WAITING as WAITING_ORDERS
 from oms_workers.orders.tasks import get_orders_from_omnitron
+from oms_workers.packages import commands
+from oms_workers.packages.backlog import WAITING as WAITING_PACKAGES
+from oms_workers.reservations.backlog import WAITING as WAITING_STOCK
 from oms_workers.reservations.tasks import clear_inventory_discrepancies
 from oms_workers.scheduling.program import begin
 from oms_workers.scheduling.table import ScheduledTask, crontab, every
 
-__all__ = ["TABLE", "broker"]
+__all__ = ["TABLE", "broker", "commands"]
 
 TABLE = (
     ScheduledTask("get-omnitron-orders-cron", "OMNITRON_ORDERS", get_orders_from_omnitron, every(60)),
@@ -51,4 +56,5 @@ TABLE = (
     ),
 )
 
+register_waiting(*WAITING_ORDERS, *WAITING_PACKAGES, *WAITING_STOCK)
 broker = begin(TABLE, jobs=[help_to_fulfil_waiting_orders])

@@ -70,11 +70,11 @@ def main() -> None:
 
 def measure_with(before: int, orders: int) -> dict[str, float]:
     from oms_workers.database import connection, database_now, execute
-    from oms_workers.fulfilment.models import UNPLANNED_STATES
+    from oms_workers.fulfilment.first_planning import more_than_a_batch, plan_waiting_orders
     from oms_workers.fulfilment.replanning import replan_packages
     from oms_workers.fulfilment.transfer_replanning import replan_transfers
-    from oms_workers.fulfilment.waiting import more_than_a_batch, plan_waiting_orders
     from oms_workers.operation.backlog import backlog
+    from oms_workers.packages.models import UNPLANNED_STATES
     from oms_workers.reservations.discrepancies import clear
     from oms_workers.scheduling.run import Run
 

@@ -73,7 +73,7 @@ def compare(url: str, orders: int, number: int) -> float:
 
 def timed_plan() -> float:
     from oms_workers.database import connection, database_now
-    from oms_workers.fulfilment.waiting import plan_waiting_orders
+    from oms_workers.fulfilment.first_planning import plan_waiting_orders
     from oms_workers.scheduling.run import Run
 
     with connection():

@@ -71,8 +71,8 @@ def measure_with(before: int, packages: int, plannable: int) -> float:
 def measure_once(plannable: int) -> float:
     """Make some of them plannable, measure, and put everything back as it was."""
     from oms_workers.database import database, database_now, execute
-    from oms_workers.fulfilment.models import UNPLANNED_STATES
     from oms_workers.fulfilment.replanning import replan_packages
+    from oms_workers.packages.models import UNPLANNED_STATES
     from oms_workers.scheduling.run import Run
 
     with database.atomic() as everything:
@@ -96,8 +96,8 @@ def measure_once(plannable: int) -> float:
 def measure_elsewhere() -> tuple[float, float]:
     """The seconds of two runs after another, with stock for everything where no rule looks, for two days."""
     from oms_workers.database import connection, database_now, execute
-    from oms_workers.fulfilment.models import UNPLANNED_STATES
     from oms_workers.fulfilment.replanning import replan_packages
+    from oms_workers.packages.models import UNPLANNED_STATES
     from oms_workers.scheduling.run import Run
 
     def run() -> float:

@@ -47,7 +47,7 @@ def postgres() -> Iterator[str]:
 def prepare() -> None:
     from oms_workers import migrations
     from oms_workers.database import connection, execute
-    from oms_workers.fulfilment.merchant import load_files
+    from oms_workers.operation.load_files import load_files
 
     migrations.migrate()
     load_files(sorted((PROJECT / "examples").glob("*.json")))

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 import psycopg
-from peewee import InterfaceError, Model, OperationalError, Select, fn
+from peewee import SQL, InterfaceError, Model, OperationalError, Select, Value, fn
 from playhouse.pool import MaxConnectionsExceeded
 from playhouse.postgres_ext import PooledPsycopg3Database
 from psycopg.conninfo import conninfo_to_dict
@@ -88,7 +88,7 @@ class Table(Model):
     @classmethod
     def next_ids(cls, count: int) -> list[int]:
         """So many new ids, taken before the rows are written, so that rows may refer to one another."""
-        series = fn.generate_series(1, count)
+        series = fn.generate_series(SQL("1"), Value(count).cast("integer"))
         sequence = f"{cls._meta.table_name}_id_seq"
         return column(Select([series], [fn.nextval(sequence)]).bind(database)) if count else []
 
@@ -182,9 +182,16 @@ def execute(sql: str, parameters: Parameters = ()) -> int:
     return database.execute_sql(sql, parameters or None).rowcount
 
 
-def rows(sql: str, parameters: Parameters = ()) -> list[Any]:
-    """Run one statement and return its rows, whose columns are attributes."""
+@overload
+def rows(sql: str, parameters: Parameters = ()) -> list[Any]: ...
+@overload
+def rows(sql: str, parameters: Parameters = (), *, into: type[T]) -> list[T]: ...
+def rows(sql: str, parameters: Parameters = (), *, into: type[Any] | None = None) -> list[Any]:
+    """Run one statement and return its rows: as `into`, whose fields are its columns in their order, or as
+    named tuples."""
     cursor = database.execute_sql(sql, parameters or None)
+    if into is not None:
+        return [into(*found) for found in cursor.fetchall()]
     names = tuple(column.name for column in cursor.description)
     return [*map(_row_type(names)._make, cursor.fetchall())]
 

@@ -12,14 +12,14 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 
-def one_by_one(work: Callable[[], bool], problem: str) -> bool:
-    """Do `work`, a whole transaction, and say whether it did what it was for.
+def guarded(work: Callable[..., bool], *arguments: object, problem: str) -> bool:
+    """Call `work`, a whole transaction, with these arguments; returns whether it did what it was for.
 
-    What it raises is logged with `problem`, which names the thing; only the database's absence ends the run.
-    A lock that somebody else holds for long is no such absence.
+    What it raises is logged with `problem`, which names the thing. Only the database's absence ends the run;
+    a lock that somebody else holds for long is no absence.
     """
     try:
-        return retry_transient(work, attempts=2)
+        return retry_transient(lambda: work(*arguments), attempts=2)
     except UNREACHABLE as error:
         if is_unreachable(error):
             raise

@@ -121,9 +121,36 @@ def none_of(field: Any, values: Iterable[Any]) -> Any:
     return field != fn.ALL(_array(field, values))
 
 
+def among(field: Any, members: Iterable[IntEnum | StrEnum]) -> Any:
+    """The condition that a state is one of these, which stand in the statement itself.
+
+    Only so can PostgreSQL tell, also of a prepared statement, that a partial index has all that is asked for.
+    """
+    return NodeList((field, SQL(f"IN ({_literals(members)})")))
+
+
+def not_among(field: Any, members: Iterable[IntEnum | StrEnum]) -> Any:
+    """The condition that a state is none of these."""
+    return NodeList((field, SQL(f"NOT IN ({_literals(members)})")))
+
+
+def _literals(members: Iterable[IntEnum | StrEnum]) -> str:
+    # Names in our enums have no quotes in them.
+    return ", ".join(str(each.value) if isinstance(each, IntEnum) else f"'{each.value}'" for each in members)
+
+
 def _array(field: Any, values: Iterable[Any]) -> Any:
     parameter = Value(_as_stored(field, values), converter=False, unpack=False)
     return NodeList((parameter, SQL(_cast(field))), glue="")
+
+
+def for_change(query: Any, *, of: type[Model] | None = None, skip_locked: bool = False) -> Any:
+    """The query with its rows locked until the transaction ends, from others who would change them.
+
+    Those who only refer to the rows, by a foreign key, do not have to wait. `of` is the table whose rows are
+    locked, where there are several.
+    """
+    return query.for_update("FOR NO KEY UPDATE", of=of, skip_locked=skip_locked)
 
 
 def fetch(query: Any, into: type[R]) -> list[R]:
@@ -131,11 +158,11 @@ def fetch(query: Any, into: type[R]) -> list[R]:
 
     Raises `TypeError` where they are not.
     """
-    cursor = query.tuples().execute()
-    found = [into(*row) for row in cursor]
-    if list(_fields(into)) != cursor.columns:
-        raise TypeError(f"{into.__name__} has {[*_fields(into)]}, and the query has {cursor.columns}")
-    return found
+    answer = query.tuples().execute()
+    columns = [description.name for description in answer.cursor.description]
+    if columns != [*_fields(into)]:
+        raise TypeError(f"{into.__name__} has {[*_fields(into)]}, and the query has {columns}.")
+    return [into(*row) for row in answer]
 
 
 def fetch_one(query: Any, into: type[R]) -> R | None:

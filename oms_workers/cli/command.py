@@ -5,11 +5,11 @@ from typing import Annotated
 
 import typer
 
+from oms_workers.audit_events.door import name_of
 from oms_workers.cli.output import print_json, print_table
 from oms_workers.cli.program import begin
-from oms_workers.fulfilment.commands.registry import Request, commands, run_command
-from oms_workers.fulfilment.states import name_of
 from oms_workers.operation.services import answering
+from oms_workers.packages.commands.registry import Request, commands, run_command
 from oms_workers.reservations.discrepancies import Meaning
 
 

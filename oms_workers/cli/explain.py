@@ -9,7 +9,7 @@ from oms_workers.cli.program import begin
 from oms_workers.database import connection
 from oms_workers.errors import OmsError
 from oms_workers.fulfilment.dry_run import plan_without_committing
-from oms_workers.fulfilment.explanation import explain_orders
+from oms_workers.operation.explanation import explain_orders
 from oms_workers.operation.services import answering
 
 #: What an attempt's state means.

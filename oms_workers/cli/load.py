@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from oms_workers.cli.program import begin
-from oms_workers.fulfilment.merchant import load_files
+from oms_workers.operation.load_files import load_files
 from oms_workers.operation.services import answering
 
 

@@ -8,8 +8,8 @@ import typer
 from oms_workers.cli.output import print_json, print_table
 from oms_workers.cli.program import begin
 from oms_workers.database import connection, database_now
-from oms_workers.fulfilment.reconciliation import fix, miscounted, ownerless, uncovered
 from oms_workers.operation.services import answering
+from oms_workers.packages.reconciliation import fix, miscounted, ownerless, uncovered
 
 
 def reconcile(

@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from oms_workers.cli.program import begin
-from oms_workers.fulfilment.held_orders import release_order
 from oms_workers.operation.services import answering
+from oms_workers.orders.held_orders import release_order
 
 
 def release(order: Annotated[str, typer.Argument(help="The order's number.")]) -> None:

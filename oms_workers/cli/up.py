@@ -19,11 +19,13 @@ from rich.live import Live
 import settings
 from oms_workers.cli.output import console
 from oms_workers.cli.program import begin
-from oms_workers.cli.view import count_orders, draw, sentence
-from oms_workers.database import UNREACHABLE, connection, row
+from oms_workers.cli.view import draw, sentence
+from oms_workers.database import UNREACHABLE, connection, database
 from oms_workers.errors import OmsError
-from oms_workers.fulfilment.merchant import load_files
+from oms_workers.operation.load_files import load_files
+from oms_workers.operation.progress import count_orders, stranger
 from oms_workers.operation.services import answering
+from oms_workers.orders.models import Order
 from oms_workers.sandbox.guard import Guard
 from oms_workers.sandbox.servers import EmbeddedPostgres, EmbeddedValkey
 from oms_workers.sandbox.supervisor import Supervisor, read_procfile
@@ -168,20 +170,10 @@ def _refuse_strangers() -> None:
     examples = json.loads((PROJECT / "examples" / "locations.json").read_text())["locations"]
     codes = [location["code"] for location in examples]
     with connection():
-        if row("SELECT to_regclass('orders') AS known") == (None,):
-            return
-        stranger = row(
-            """
-            SELECT 'order ' || number AS name FROM orders WHERE payload #>> '{extra_field,sandbox}' IS NULL
-            UNION ALL
-            SELECT 'the location ' || code FROM locations WHERE code <> ALL(%s)
-            LIMIT 1
-            """,
-            (codes,),
-        )
-    if stranger is not None:
+        found = stranger(codes) if database.table_exists(Order) else None
+    if found is not None:
         raise UpError(
-            f"The database at DATABASE_URL holds {stranger.name}, which is not the sandbox's; give `oms up` a"
+            f"The database at DATABASE_URL holds {found}, which is not the sandbox's; give `oms up` a"
             " database of its own."
         )
 

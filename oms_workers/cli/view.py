@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
 
 from rich.columns import Columns
 from rich.console import Group
@@ -10,9 +9,10 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from oms_workers.audit_events.door import name_of
 from oms_workers.cli.output import age
-from oms_workers.database import rows
-from oms_workers.fulfilment.models import PackageState
+from oms_workers.operation.progress import count_orders, latest_packages, loads
+from oms_workers.packages.models import PackageState
 from oms_workers.scheduling import ledger, table
 
 #: The packages that are shown: as many as the terminal has room for beside the rest.
@@ -29,28 +29,6 @@ _STYLES = {
     PackageState.CANCELLED: "dim",
 }
 _BAR_WIDTH = 30
-
-
-def count_orders() -> dict[str, int]:
-    """Orders by state, rejected ones and packages included; of a demonstration's size."""
-    (found,) = rows(
-        """
-        SELECT count(*) AS pulled,
-               count(*) FILTER (WHERE state = 'waiting') AS waiting,
-               count(*) FILTER (WHERE state <> 'waiting') AS planned,
-               (SELECT count(*) FROM rejected_orders) AS rejected,
-               (SELECT count(*) FROM packages WHERE state <> 1000) AS packages,
-               (SELECT count(*) FROM packages WHERE state BETWEEN 500 AND 900) AS packed,
-               (SELECT count(*) FROM packages WHERE state = 920) AS out_of_stock,
-               (SELECT count(*) FROM order_execution_plans
-                WHERE package_id IS NOT NULL AND state = 'completed'
-                  AND NOT context ? 'transfer') AS replanned,
-               (SELECT count(*) FROM transfer_orders) AS transfers
-        FROM orders
-        """
-    )
-    counts: dict[str, int] = found._asdict()
-    return counts
 
 
 def sentence(counts: dict[str, int]) -> str:
@@ -76,15 +54,7 @@ def draw(heading: str, processes: Callable[[], str], *, height: int) -> Group:
 
 
 def _locations() -> Table:
-    found = rows(
-        """
-        SELECT locations.code, count(packages.id) AS packages
-        FROM locations
-        LEFT JOIN packages ON packages.location_id = locations.id AND packages.state < 500
-        GROUP BY locations.id
-        ORDER BY locations.id
-        """
-    )
+    found = loads()
     most = max((line.packages for line in found), default=0) or 1
     shown = Table.grid(padding=(0, 1))
     for line in found:
@@ -105,27 +75,11 @@ def _tasks(now: datetime) -> Table:
 
 
 def _latest(now: datetime, limit: int) -> Table:
-    found: list[Any] = rows(
-        """
-        SELECT packages.number, orders.number AS order_number, locations.code, packages.state,
-               packages.changed_at,
-               (SELECT string_agg(quantity || ' × ' || sku, ', ' ORDER BY id)
-                FROM package_items WHERE package_id = packages.id) AS items
-        FROM packages
-        JOIN orders ON orders.id = packages.order_id
-        JOIN locations ON locations.id = packages.location_id
-        ORDER BY packages.changed_at DESC, packages.id DESC
-        LIMIT %s
-        """,
-        (limit,),
-    )
     shown = Table(box=None, pad_edge=False)
     for column in ("package", "order", "location", "state", "items", ""):
         shown.add_column(column, no_wrap=True)
-    for line in found:
-        state = PackageState(line.state)
-        style = _STYLES.get(state, "green")
-        name = Text(state.name.lower(), style=style)
+    for line in latest_packages(limit):
+        name = Text(name_of(line.state), style=_STYLES.get(line.state, "green"))
         shown.add_row(
             line.number,
             line.order_number,

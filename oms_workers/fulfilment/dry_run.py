@@ -1,13 +1,35 @@
-"""Planning an order as task 2 or 3 would now, and writing nothing."""
+"""Planning an order, or its packages that wait, as the tasks would now, and writing nothing."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
-from oms_workers.database import database_now, rows
-from oms_workers.fulfilment.models import UNPLANNED_STATES
-from oms_workers.fulfilment.planning.plans import Line, OrderToPlan, Plan
-from oms_workers.fulfilment.snapshot import take_snapshot
-from oms_workers.fulfilment.unplanned import exclusions_of, lines_of
-from oms_workers.fulfilment.waiting import open_lines
+from oms_workers.database import database_now
+from oms_workers.fulfilment.orders_to_plan import ClaimedOrder, ClaimedPackage, read_orders, read_packages
+from oms_workers.fulfilment.planner_input import read_planner_input
+from oms_workers.fulfilment.planning.plans import LineToPlan, OrderToPlan, Plan
+from oms_workers.orders.models import Order
+from oms_workers.orders.naming import is_called
+from oms_workers.packages.models import UNPLANNED_STATES, Package, PackageState
+from oms_workers.reservations.models import Location
+from oms_workers.sets import among, fetch
+
+
+class _OrderRow(NamedTuple):
+    id: int
+    number: str
+    plan_version: int
+    facts: dict[str, str]
+
+
+class _PackageRow(NamedTuple):
+    id: int
+    number: str
+    state: PackageState
+
+
+class _LocationRow(NamedTuple):
+    id: int
+    code: str
 
 
 def plan_without_committing(name: str) -> list[dict[str, Any]]:
@@ -16,48 +38,31 @@ def plan_without_committing(name: str) -> list[dict[str, Any]]:
     An order that has packages waiting for another plan is asked about these, any other one about all of its
     lines, as if nothing of it had been planned.
     """
-    found = rows(
-        """
-        SELECT id, number, plan_version, facts
-        FROM orders
-        WHERE number = %(name)s OR omnitron_id::text = %(name)s
-        ORDER BY id
-        """,
-        {"name": name},
-    )
+    query = Order.select(Order.id, Order.number, Order.plan_version, Order.facts)
     planned = []
-    for order in found:
+    for order in fetch(query.where(is_called(name)).order_by(Order.id), _OrderRow):
         parts = _parts_of(order)
         # One planner for all of them: what one package takes is gone for the next.
-        planner = take_snapshot({line.sku for _, part in parts for line in part.lines}).planner
+        skus = {line.sku for _, part in parts for line in part.lines}
+        planner = read_planner_input(skus).planner
         planned += [_show(of, planner.plan(part)) for of, part in parts]
     return planned
 
 
-def _parts_of(order: Any) -> list[tuple[str, OrderToPlan]]:
-    packages = rows(
-        "SELECT id, number FROM packages WHERE order_id = %s AND state = ANY(%s) ORDER BY id",
-        (order.id, [state.value for state in UNPLANNED_STATES]),
-    )
+def _parts_of(order: _OrderRow) -> list[tuple[str, OrderToPlan]]:
+    claimed = ClaimedOrder(order.id, order.plan_version, order.facts)
+    query = Package.select(Package.id, Package.number, Package.state)
+    waiting = query.where(Package.order == order.id, among(Package.state, UNPLANNED_STATES))
+    packages = fetch(waiting.order_by(Package.id), _PackageRow)
     if not packages:
-        return [(f"order {order.number}", _order(order, open_lines([order.id]).get(order.id, []), {}))]
-    ids = [package.id for package in packages]
-    lines, excluded = lines_of(ids), exclusions_of(ids, database_now())
-    return [
-        (
-            f"package {package.number}",
-            _order(order, lines.get(package.id, []), excluded.get(package.id, {})),
-        )
-        for package in packages
-    ]
-
-
-def _order(order: Any, lines: list[Line], excluded: dict[str, frozenset[int]]) -> OrderToPlan:
-    return OrderToPlan(order.id, order.plan_version, order.facts, tuple(lines), excluded=excluded)
+        return [(f"order {order.number}", part) for part in read_orders([claimed])]
+    parts = [ClaimedPackage(package.id, order.id, package.state, 0, None) for package in packages]
+    found = read_packages(parts, {order.id: claimed}, database_now())
+    return [(f"package {package.number}", part) for package, part in zip(packages, found, strict=True)]
 
 
 def _show(of: str, plan: Plan) -> dict[str, Any]:
-    codes = {location.id: location.code for location in rows("SELECT id, code FROM locations")}
+    codes = dict(fetch(Location.select(Location.id, Location.code), _LocationRow))
     return {
         "of": of,
         "context": plan.context,
@@ -77,5 +82,5 @@ def _show(of: str, plan: Plan) -> dict[str, Any]:
     }
 
 
-def _items(lines: list[Line]) -> list[dict[str, Any]]:
+def _items(lines: Sequence[LineToPlan]) -> list[dict[str, Any]]:
     return [{"sku": line.sku, "quantity": line.quantity} for line in lines]

@@ -5,11 +5,19 @@ Ids are taken in advance, so that rows may refer to one another and each table i
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from oms_workers.database import execute, rows
-from oms_workers.fulfilment.models import PackageState, TransferState
-from oms_workers.fulfilment.planning.plans import Line, Parcel, Plan
+from oms_workers.audit_events.door import Door
+from oms_workers.fulfilment.planning.plans import LineToPlan, Parcel, Plan
+from oms_workers.packages.models import (
+    Package,
+    PackageItem,
+    PackageState,
+    TransferItem,
+    TransferOrder,
+    TransferState,
+)
+from oms_workers.packages.states import PACKAGE, TRANSFER
 from oms_workers.reservations.models import ReservationKind
 from oms_workers.reservations.stock import NewReservation, reserve
 
@@ -22,35 +30,47 @@ class NewPackage(NamedTuple):
     order_id: int
     plan_id: int
     location_id: int
-    state: int
+    state: PackageState
     replan_attempts: int
     cancel_after: datetime | None
     replanned_at: datetime | None
 
 
-class _Item(NamedTuple):
+class NewItem(NamedTuple):
+    """A row of `package_items`."""
+
     id: int
     package_id: int
     order_item_id: int
     sku: str
     quantity: int
-    state: int
+    state: PackageState
 
 
-class _Transfer(NamedTuple):
+class NewTransfer(NamedTuple):
+    """A row of `transfer_orders`."""
+
     id: int
     number: str
     package_id: int
     source_id: int
     destination_id: int
+    state: TransferState = TransferState.WAITING
 
 
-class _TransferItem(NamedTuple):
+class NewTransferItem(NamedTuple):
+    """A row of `transfer_items`."""
+
     id: int
     transfer_id: int
     package_item_id: int
     sku: str
     quantity: int
+
+    def reservation(self, source_id: int) -> NewReservation:
+        """What keeps its units at the source."""
+        kind = ReservationKind.TRANSFER
+        return NewReservation(self.sku, source_id, self.quantity, transfer_item_id=self.id, kind=kind)
 
 
 class PackageRows:
@@ -60,9 +80,9 @@ class PackageRows:
         self, plans: list[Plan], plan_ids: list[int], default_location_id: int, at: datetime
     ) -> None:
         self.packages: list[NewPackage] = []
-        self.items: list[_Item] = []
-        self.transfers: list[_Transfer] = []
-        self.transfer_items: list[_TransferItem] = []
+        self.items: list[NewItem] = []
+        self.transfers: list[NewTransfer] = []
+        self.transfer_items: list[NewTransferItem] = []
         self.reservations: list[NewReservation] = []
         self._take_ids(plans)
         numbers = {plan.order.id: plan.order.packages_before for plan in plans}
@@ -73,13 +93,17 @@ class PackageRows:
                 numbers[plan.order.id] += 1
                 self._add(plan, plan_id, numbers[plan.order.id], parcel, state, at)
 
-    def insert(self, *, reason: str, at: datetime) -> None:
+    def create(self, door: Door) -> None:
         """Write everything, in the caller's transaction, in which the stock is locked."""
-        _insert_packages(self.packages, at)
-        _insert("package_items", _Item, self.items)
-        _insert_transfers(self.transfers, at)
-        _insert("transfer_items", _TransferItem, self.transfer_items)
-        reserve(self.reservations, reason=reason, at=at)
+        contents = [{"order": package.order_id} for package in self.packages]
+        at = door.at
+        door.create(PACKAGE, self.packages, contents=contents, created_at=at, changed_at=at)
+        PackageItem.insert_set(self.items)
+        numbers = {package.id: package.number for package in self.packages}
+        owners = [{"package": numbers[transfer.package_id]} for transfer in self.transfers]
+        door.create(TRANSFER, self.transfers, contents=owners, created_at=at, changed_at=at)
+        TransferItem.insert_set(self.transfer_items)
+        reserve(self.reservations, reason=door.actor, at=door.at)
 
     def _take_ids(self, plans: list[Plan]) -> None:
         placed = [plan for plan in plans if plan.hold_reason is None]
@@ -88,62 +112,46 @@ class PackageRows:
         lines = sum(len(parcel.everything()) for parcel in parcels) + sum(
             len(plan.leftovers) for plan in placed
         )
-        self._package_ids = iter(next_ids("packages", len(parcels) + len(placed)))
-        self._item_ids = iter(next_ids("package_items", lines))
-        self._transfer_ids = iter(next_ids("transfer_orders", len(transfers)))
-        self._transfer_item_ids = iter(
-            next_ids("transfer_items", sum(len(transfer.lines) for transfer in transfers))
-        )
+        brought = sum(len(transfer.lines) for transfer in transfers)
+        self._package_ids = iter(Package.next_ids(len(parcels) + len(placed)))
+        self._item_ids = iter(PackageItem.next_ids(lines))
+        self._transfer_ids = iter(TransferOrder.next_ids(len(transfers)))
+        self._transfer_item_ids = iter(TransferItem.next_ids(brought))
 
     def _add(
         self, plan: Plan, plan_id: int, number: int, parcel: Parcel, state: PackageState, at: datetime
     ) -> None:
         order, package_id = plan.order, next(self._package_ids)
+        name, place = f"{order.id}-{number}", parcel.location_id
         waits = state is PackageState.OUT_OF_STOCK
+        attempts = order.replaces.attempts if waits and order.replaces else 0
+        cancel_after = _cancel_after(plan, at) if waits else None
+        tried_at = at if waits and order.replaces else None
         self.packages.append(
             NewPackage(
-                package_id,
-                f"P{order.id}-{number}",
-                order.id,
-                plan_id,
-                parcel.location_id,
-                state,
-                order.replan_attempts if waits else 0,
-                _cancel_after(plan, at) if waits else None,
-                at if waits and order.replaces is not None else None,
+                package_id, f"P{name}", order.id, plan_id, place, state, attempts, cancel_after, tried_at
             )
         )
         for line in _merged(parcel.lines):
             item_id = self._add_item(package_id, line, state)
             if not waits:
-                reserved = NewReservation(line.sku, parcel.location_id, line.quantity, item_id)
-                self.reservations.append(reserved)
+                self.reservations.append(NewReservation(line.sku, place, line.quantity, item_id))
         for position, (source_id, lines) in enumerate(parcel.transfers, start=1):
             transfer_id = next(self._transfer_ids)
-            transfer_number = f"T{order.id}-{number}-{position}"
-            self.transfers.append(
-                _Transfer(transfer_id, transfer_number, package_id, source_id, parcel.location_id)
-            )
+            new = NewTransfer(transfer_id, f"T{name}-{position}", package_id, source_id, place)
+            self.transfers.append(new)
             for line in _merged(lines):
                 self._add_transfer_item(transfer_id, source_id, line, self._add_item(package_id, line, state))
 
-    def _add_item(self, package_id: int, line: Line, state: PackageState) -> int:
+    def _add_item(self, package_id: int, line: LineToPlan, state: PackageState) -> int:
         item_id = next(self._item_ids)
-        self.items.append(_Item(item_id, package_id, line.order_item_id, line.sku, line.quantity, state))
+        self.items.append(NewItem(item_id, package_id, line.order_item_id, line.sku, line.quantity, state))
         return item_id
 
-    def _add_transfer_item(self, transfer_id: int, source_id: int, line: Line, item_id: int) -> None:
-        id_ = next(self._transfer_item_ids)
-        self.transfer_items.append(_TransferItem(id_, transfer_id, item_id, line.sku, line.quantity))
-        self.reservations.append(
-            NewReservation(
-                line.sku,
-                source_id,
-                line.quantity,
-                transfer_item_id=id_,
-                kind=ReservationKind.TRANSFER,
-            )
-        )
+    def _add_transfer_item(self, transfer_id: int, source_id: int, line: LineToPlan, item_id: int) -> None:
+        item = NewTransferItem(next(self._transfer_item_ids), transfer_id, item_id, line.sku, line.quantity)
+        self.transfer_items.append(item)
+        self.reservations.append(item.reservation(source_id))
 
 
 def _parcels_of(plan: Plan, default_location_id: int) -> Iterator[tuple[Parcel, PackageState]]:
@@ -154,11 +162,11 @@ def _parcels_of(plan: Plan, default_location_id: int) -> Iterator[tuple[Parcel, 
         yield Parcel(default_location_id, plan.leftovers, []), PackageState.OUT_OF_STOCK
 
 
-def _merged(lines: Sequence[Line]) -> Sequence[Line]:
+def _merged(lines: Sequence[LineToPlan]) -> Sequence[LineToPlan]:
     """One entry for each line of the order: two rules may have given parts of one to the same location."""
     if len({line.order_item_id for line in lines}) == len(lines):
         return lines
-    merged: dict[int, Line] = {}
+    merged: dict[int, LineToPlan] = {}
     for line in lines:
         before = merged.get(line.order_item_id)
         merged[line.order_item_id] = (
@@ -169,54 +177,7 @@ def _merged(lines: Sequence[Line]) -> Sequence[Line]:
 
 def _cancel_after(plan: Plan, at: datetime) -> datetime | None:
     """When the leftovers stop waiting: what was said first holds over later attempts."""
-    if plan.order.cancel_after is not None or plan.cancel_after_days is None:
-        return plan.order.cancel_after
+    said = plan.order.replaces.cancel_after if plan.order.replaces else None
+    if said is not None or plan.cancel_after_days is None:
+        return said
     return at + timedelta(days=plan.cancel_after_days)
-
-
-def next_ids(table: str, count: int) -> list[int]:
-    """So many new ids of a table."""
-    if count == 0:
-        return []
-    found = rows("SELECT nextval(%s) FROM generate_series(1, %s)", (f"{table}_id_seq", count))
-    return [id_ for (id_,) in found]
-
-
-def _insert_packages(packages: list[NewPackage], at: datetime) -> None:
-    if packages:
-        execute(
-            """
-            INSERT INTO packages (id, number, order_id, plan_id, location_id, state, replan_attempts,
-                                  cancel_after, replanned_at, created_at, changed_at)
-            SELECT new.*, %s, %s
-            FROM unnest(%s::bigint[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::int[],
-                        %s::int[], %s::timestamptz[], %s::timestamptz[]) AS new
-            """,
-            (at, at, *_columns(packages)),
-        )
-
-
-def _insert_transfers(transfers: list[_Transfer], at: datetime) -> None:
-    if transfers:
-        execute(
-            """
-            INSERT INTO transfer_orders (id, number, package_id, source_id, destination_id, state, created_at,
-                                         changed_at)
-            SELECT new.*, %s, %s, %s
-            FROM unnest(%s::bigint[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[]) AS new
-            """,
-            (TransferState.WAITING.value, at, at, *_columns(transfers)),
-        )
-
-
-def _insert(table: str, kind: type[Any], new: Sequence[tuple[Any, ...]]) -> None:
-    if new:
-        arrays = ", ".join("%s::text[]" if name == "sku" else "%s::bigint[]" for name in kind._fields)
-        execute(
-            f"INSERT INTO {table} ({', '.join(kind._fields)}) SELECT new.* FROM unnest({arrays}) AS new",
-            _columns(new),
-        )
-
-
-def _columns(tuples: Sequence[tuple[Any, ...]]) -> list[list[Any]]:
-    return [list(column) for column in zip(*tuples, strict=True)]

@@ -1,34 +1,29 @@
-"""What became of a plan's packages, written into its context (task 15), in sets, where it changed."""
+"""What became of a plan's packages, written into its context, in sets, where it changed."""
 
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
-from oms_workers.database import execute, retry_transient, row, rows, transaction
+from peewee import SQL, NodeList, Select, Tuple, Value, fn
+
+from oms_workers.database import database, retry_transient, transaction
+from oms_workers.fulfilment.models import OrderExecutionPlan
+from oms_workers.packages.models import PACKED_FROM, Package
+from oms_workers.reservations.models import Location
 from oms_workers.scheduling.run import Run
+from oms_workers.sets import column, fetch_one, for_change, one_of
 
 #: Plans that one statement compares; their packages are few.
 BATCH = 5_000
 
-#: The age up to which a plan's context is kept up, by the operators' document.
-MONTHS = 3
+#: The age up to which a plan's context is kept up, by the operators' document: three months.
 MAX_AGE = timedelta(days=92)
 
-#: What is written of a plan's packages. Its order's packages have an index, and are few.
-_FACTS = """
-    jsonb_agg(
-        jsonb_build_object(
-            'number', packages.number,
-            'state', packages.state,
-            'location', locations.code,
-            'created_at', packages.created_at,
-            'changed_at', packages.changed_at
-        ) ORDER BY packages.id
-    )
-"""
-_JOIN_FACTS = """
-    JOIN packages ON packages.order_id = plans.order_id AND packages.plan_id = plans.id
-    JOIN locations ON locations.id = packages.location_id
-"""
+
+class _Position(NamedTuple):
+    """A plan's place in the order in which plans are read."""
+
+    created_at: datetime
+    id: int
 
 
 def refresh_contexts(run: Run) -> dict[str, int]:
@@ -37,80 +32,101 @@ def refresh_contexts(run: Run) -> dict[str, int]:
     Returns how many plans were rewritten.
     """
     counts = {"rewritten": 0}
-    after: tuple[datetime, int] = (run.now - MAX_AGE, 0)
+    after = _Position(run.now - MAX_AGE, 0)
     while (last := _last_of_batch(after)) is not None:
-        counts["rewritten"] += retry_transient(lambda: _refresh(after, last, run.now))  # noqa: B023
+        counts["rewritten"] += _refresh_safely(after, last, run.now)
         after = last
         if run.should_stop():
             break
     return counts
 
 
-def _last_of_batch(after: tuple[datetime, int]) -> tuple[datetime, int] | None:
-    """The end of the next keyset of plans, by the index order_execution_plans_created_at."""
-    found: Any = row(
-        """
-        SELECT created_at, id
-        FROM (
-            SELECT created_at, id
-            FROM order_execution_plans
-            WHERE (created_at, id) > (%s, %s)
-            ORDER BY created_at, id
-            LIMIT %s
-        ) AS batch
-        ORDER BY created_at DESC, id DESC
-        LIMIT 1
-        """,
-        (*after, BATCH),
+def _last_of_batch(after: _Position) -> _Position | None:
+    """The end of the next batch of plans, by the index order_execution_plans_created_at."""
+    plan = OrderExecutionPlan
+    batch = (
+        plan.select(plan.created_at, plan.id)
+        .where(_position() > _values(after))
+        .order_by(plan.created_at, plan.id)
+        .limit(BATCH)
+        .alias("batch")
     )
-    return None if found is None else (found.created_at, found.id)
+    query = Select([batch], [batch.c.created_at, batch.c.id]).bind(database)
+    return fetch_one(query.order_by(batch.c.created_at.desc(), batch.c.id.desc()).limit(1), _Position)
 
 
-def _refresh(after: tuple[datetime, int], last: tuple[datetime, int], now: datetime) -> int:
+def _refresh_safely(after: _Position, last: _Position, now: datetime) -> int:
+    return retry_transient(lambda: _refresh(after, last, now))
+
+
+def _refresh(after: _Position, last: _Position, now: datetime) -> int:
     """Compare one batch, and rewrite those of it that changed, locked in one order whoever comes."""
+    plan = OrderExecutionPlan
     with transaction():
         changed = _changed_between(after, last)
         if not changed:
             return 0
-        rows(
-            "SELECT id FROM order_execution_plans WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE",
-            (changed,),
+        column(for_change(plan.select(plan.id).where(one_of(plan.id, changed)).order_by(plan.id)))
+        facts = (
+            _with_packages(plan.select(plan.id, _facts().alias("packages")))
+            .where(one_of(plan.id, changed))
+            .group_by(plan.id)
+            .alias("facts")
         )
-        return execute(
-            f"""
-            UPDATE order_execution_plans
-            SET context = context || jsonb_build_object(
-                'packages', facts.packages, 'refreshed_at', %(now)s::timestamptz
-            )
-            FROM (
-                SELECT plans.id, {_FACTS} AS packages
-                FROM order_execution_plans AS plans
-                {_JOIN_FACTS}
-                WHERE plans.id = ANY(%(changed)s)
-                GROUP BY plans.id
-            ) AS facts
-            WHERE order_execution_plans.id = facts.id
-            """,
-            {"now": now, "changed": changed},
+        refreshed = fn.jsonb_build_object(
+            _text("packages"),
+            facts.c.packages,
+            _text("refreshed_at"),
+            NodeList((Value(now), SQL("::timestamptz")), glue=""),
         )
+        context = NodeList((plan.context, SQL("||"), refreshed))
+        return int(plan.update({plan.context: context}).from_(facts).where(plan.id == facts.c.id).execute())
 
 
-def _changed_between(after: tuple[datetime, int], last: tuple[datetime, int]) -> list[int]:
+def _changed_between(after: _Position, last: _Position) -> list[int]:
     """The plans of a batch whose order has something packed, and whose packages are not as was written."""
-    found = rows(
-        f"""
-        SELECT plans.id
-        FROM order_execution_plans AS plans
-        {_JOIN_FACTS}
-        WHERE (plans.created_at, plans.id) > (%s, %s)
-          AND (plans.created_at, plans.id) <= (%s, %s)
-          AND EXISTS (
-              SELECT FROM packages AS packed WHERE packed.order_id = plans.order_id AND packed.state >= 450
-          )
-        GROUP BY plans.id
-        HAVING (plans.context -> 'packages') IS DISTINCT FROM {_FACTS}
-        ORDER BY plans.id
-        """,
-        (*after, *last),
+    plan, packed = OrderExecutionPlan, Package.alias("packed")
+    is_packed = packed.select(Value(1)).where(
+        packed.order == plan.order, NodeList((packed.state, SQL(f">= {PACKED_FROM}")))
     )
-    return [plan.id for plan in found]
+    query = (
+        _with_packages(plan.select(plan.id))
+        .where(_position() > _values(after), _position() <= _values(last), fn.EXISTS(is_packed))
+        .group_by(plan.id)
+        .having(NodeList((plan.context, SQL("-> 'packages' IS DISTINCT FROM"), _facts())))
+        .order_by(plan.id)
+    )
+    return column(query)
+
+
+def _with_packages(query: Any) -> Any:
+    """Join a plan's packages, which are few; its order's packages have an index."""
+    plan = OrderExecutionPlan
+    return query.join(Package, on=(Package.order == plan.order) & (Package.plan_id == plan.id)).join(
+        Location, on=Location.id == Package.location
+    )
+
+
+def _facts() -> Any:
+    """What is written of a plan's packages."""
+    package = fn.jsonb_build_object(
+        _text("number"), Package.number,
+        _text("state"), Package.state,
+        _text("location"), Location.code,
+        _text("created_at"), Package.created_at,
+        _text("changed_at"), Package.changed_at,
+    )  # fmt: skip
+    return fn.jsonb_agg(package).order_by(Package.id)
+
+
+def _text(name: str) -> Any:
+    """A key in the statement itself: PostgreSQL cannot tell the type of a parameter there."""
+    return SQL(f"'{name}'")
+
+
+def _position() -> Any:
+    return Tuple(OrderExecutionPlan.created_at, OrderExecutionPlan.id)
+
+
+def _values(position: _Position) -> Any:
+    return Tuple(Value(position.created_at), Value(position.id))

@@ -5,17 +5,13 @@ from datetime import timedelta
 import settings
 from oms_workers.broker import job
 from oms_workers.database import connection, database_now
-
-# Their commands are registered when they are imported.
-from oms_workers.fulfilment.commands import packages, rejections, transfers  # noqa: F401
-from oms_workers.fulfilment.commands.registry import circumstances_of
-from oms_workers.fulfilment.models import UNPLANNED_STATES, PackageState
-from oms_workers.fulfilment.overdue import cancel_overdue
+from oms_workers.fulfilment.first_planning import more_than_a_batch, plan_waiting_orders
 from oms_workers.fulfilment.plan_context import refresh_contexts
 from oms_workers.fulfilment.replanning import replan_packages
-from oms_workers.fulfilment.shortfalls import relieve_shortfalls
 from oms_workers.fulfilment.transfer_replanning import RETRY_OUT_OF_STOCK_TRANSFERS, replan_transfers
-from oms_workers.fulfilment.waiting import more_than_a_batch, plan_waiting_orders
+from oms_workers.packages.ended_waits import cancel_ended_waits
+from oms_workers.packages.models import UNPLANNED_STATES, PackageState
+from oms_workers.packages.shortfalls import relieve_shortfalls
 from oms_workers.scheduling import process
 from oms_workers.scheduling.actor import scheduled
 from oms_workers.scheduling.run import Run
@@ -56,11 +52,11 @@ def help_to_fulfil_waiting_orders() -> None:
 @scheduled(FULFIL_REPLANNING_ORDERS, budget=timedelta(minutes=10))
 def fulfil_replanning_orders(run: Run) -> dict[str, int]:
     """Plan the packages again that need it and have a chance, and end the waits that are over."""
-    circumstances = circumstances_of(FULFIL_REPLANNING_ORDERS, run.now)
-    short_of_stock = relieve_shortfalls(circumstances, run.should_stop)
-    counts = _replan(run, UNPLANNED_STATES, FULFIL_REPLANNING_ORDERS)
+    actor = FULFIL_REPLANNING_ORDERS
+    short_of_stock = relieve_shortfalls(actor=actor, at=run.now, should_stop=run.should_stop)
+    counts = _replan(run, UNPLANNED_STATES, actor)
     if run.stopped_by is None:
-        counts["cancelled_overdue"] = cancel_overdue(run, circumstances)
+        counts["cancelled_overdue"] = cancel_ended_waits(run, actor=actor)
     return {**counts, "short_of_stock": short_of_stock}
 
 

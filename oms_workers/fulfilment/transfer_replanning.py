@@ -1,19 +1,29 @@
-"""Transfers that are out of stock at their source, and the search for another one (task 5)."""
+"""Transfers that are out of stock at their source, and the search for another one."""
 
-from datetime import datetime
+from typing import Any, NamedTuple
 
-from oms_workers.audit_events.record import Event, record
-from oms_workers.database import connection, database_now, execute, jsonb, row, rows, transaction
-from oms_workers.fulfilment.commands.registry import Transfer, lock_transfer_by_id
-from oms_workers.fulfilment.commands.transfers import demand_of, items_of, waits_for_transfer
-from oms_workers.fulfilment.models import TransferState
-from oms_workers.fulfilment.package_rows import next_ids
-from oms_workers.fulfilment.states import Change, change_transfers
-from oms_workers.fulfilment.transfer_sources import SOURCES, Choice, choose_source
-from oms_workers.isolation import one_by_one
-from oms_workers.reservations.models import ReservationKind
-from oms_workers.reservations.stock import NewReservation, lock_and_check, reserve
+from peewee import fn
+
+from oms_workers.audit_events.door import Change, Door
+from oms_workers.database import connection, database_now, transaction
+from oms_workers.fulfilment.models import OrderExecutionPlan, PlanState
+from oms_workers.fulfilment.package_rows import NewTransfer, NewTransferItem
+from oms_workers.fulfilment.states import PLAN
+from oms_workers.fulfilment.transfer_sources import Choice, choose_source, sources_of
+from oms_workers.isolation import guarded
+from oms_workers.packages.holdings import demand_of, items_of
+from oms_workers.packages.locked import LockedTransfer, lock_transfer_by_id
+from oms_workers.packages.models import (
+    Package,
+    PackageState,
+    TransferItem,
+    TransferOrder,
+    TransferState,
+)
+from oms_workers.packages.states import TRANSFER
+from oms_workers.reservations.stock import lock_and_check, reserve
 from oms_workers.scheduling.run import Run
+from oms_workers.sets import among, column
 
 RETRY_OUT_OF_STOCK_TRANSFERS = "oms.fulfilment.tasks.retry_out_of_stock_transfers"
 
@@ -22,6 +32,18 @@ BATCH = 500
 
 #: How often a transfer may lose the stock of its next source to others before it waits for the next run.
 MAX_LOSSES = 5
+
+#: States of packages that still wait for their transfers.
+_WAITING = (PackageState.WAITING_FOR_TRANSFER, PackageState.BLOCKED)
+
+
+class _NewPlan(NamedTuple):
+    id: int
+    order_id: int
+    attempt: int
+    package_id: int
+    state: PlanState
+    context: dict[str, Any]
 
 
 def replan_transfers(run: Run) -> dict[str, int]:
@@ -34,10 +56,8 @@ def replan_transfers(run: Run) -> dict[str, int]:
     while batch := _out_of_stock_after(last):
         for transfer_id in batch:
             counts["looked_at"] += 1
-            counts["replaced"] += one_by_one(
-                lambda: _find_another_source(transfer_id),  # noqa: B023
-                f"Transfer {transfer_id} cannot be given another source",
-            )
+            problem = f"Transfer {transfer_id} cannot be given another source"
+            counts["replaced"] += guarded(_find_another_source, transfer_id, problem=problem)
         last = batch[-1]
         if run.should_stop():
             break
@@ -56,99 +76,67 @@ def _find_another_source(transfer_id: int) -> bool:
 def _out_of_stock_after(last: int) -> list[int]:
     """Those that have a chance: some location that was not tried has every item of it."""
     # The index transfer_orders_open holds only what is not done.
-    query = f"""
-        SELECT transfer.id
-        FROM transfer_orders AS transfer
-        JOIN packages ON packages.id = transfer.package_id
-        WHERE transfer.state = 920 AND transfer.id > %s AND packages.state IN (150, 300)
-          AND EXISTS ({SOURCES})
-        ORDER BY transfer.id
-        LIMIT %s
-    """
+    query = (
+        TransferOrder.select(TransferOrder.id)
+        .join(Package)
+        .where(
+            among(TransferOrder.state, [TransferState.OUT_OF_STOCK]),
+            TransferOrder.id > last,
+            among(Package.state, _WAITING),
+            fn.EXISTS(sources_of(TransferOrder.id, TransferOrder.destination)),
+        )
+        .order_by(TransferOrder.id)
+        .limit(BATCH)
+    )
     with connection():
-        return [transfer.id for transfer in rows(query, (last, BATCH))]
+        return column(query)
 
 
 def _replan(transfer_id: int) -> bool | None:
     """Replace one transfer, in a transaction of its own; None where others took its next source's stock."""
     with transaction():
         transfer = lock_transfer_by_id(transfer_id)
-        if transfer.state is not TransferState.OUT_OF_STOCK or not waits_for_transfer(transfer.package):
+        if transfer.state is not TransferState.OUT_OF_STOCK or not transfer.package.waits_for_transfer:
             return False
         choice = choose_source(transfer)
         if choice is None:
             return False
         if lock_and_check([demand_of(transfer, choice.location_id)]) != [True]:
             return None
-        at = database_now()
-        _trace(transfer, choice, at)
-        _replace(transfer, choice.location_id, at)
+        with Door(RETRY_OUT_OF_STOCK_TRANSFERS, database_now()) as door:
+            _trace(transfer, choice, door)
+            _replace(transfer, choice.location_id, door)
         return True
 
 
-def _trace(transfer: Transfer, choice: Choice, at: datetime) -> None:
+def _trace(transfer: LockedTransfer, choice: Choice, door: Door) -> None:
     """Keep why this source was chosen, as one more attempt at the transfer's package."""
-    execute(
-        """
-        INSERT INTO order_execution_plans (order_id, attempt, package_id, state, context, created_at)
-        SELECT %(order)s, coalesce(max(attempt), 0) + 1, %(package)s, 'completed', %(context)s, %(at)s
-        FROM order_execution_plans
-        WHERE order_id = %(order)s
-        """,
-        {
-            "order": transfer.package.order_id,
-            "package": transfer.package.id,
-            "context": jsonb(choice.context),
-            "at": at,
-        },
-    )
+    package, plan = transfer.package, OrderExecutionPlan
+    (id_,) = plan.next_ids(1)
+    last = plan.select(fn.MAX(plan.attempt)).where(plan.order == package.order_id)
+    attempt = (column(last)[0] or 0) + 1
+    traced = _NewPlan(id_, package.order_id, attempt, package.id, PlanState.COMPLETED, choice.context)
+    door.create(PLAN, [traced], created_at=door.at)
 
 
-def _replace(transfer: Transfer, source_id: int, at: datetime) -> None:
+def _replace(transfer: LockedTransfer, source_id: int, door: Door) -> None:
     """A new transfer of the same items from this source, for which the stock is locked; the old one ends."""
-    (new_id,) = next_ids("transfer_orders", 1)
-    count = row("SELECT count(*) AS n FROM transfer_orders WHERE package_id = %s", (transfer.package.id,))
-    number = f"T{transfer.package.number.removeprefix('P')}-{(count.n if count else 0) + 1}"
-    execute(
-        """
-        INSERT INTO transfer_orders
-            (id, number, package_id, source_id, destination_id, state, created_at, changed_at)
-        VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
-        """,
-        (
-            new_id,
-            number,
-            transfer.package.id,
-            source_id,
-            transfer.destination_id,
-            TransferState.WAITING.value,
-            at,
-            at,
-        ),
+    package = transfer.package
+    (new_id,) = TransferOrder.next_ids(1)
+    before = TransferOrder.select().where(TransferOrder.package == package.id).count()
+    number = f"T{package.number.removeprefix('P')}-{before + 1}"
+    new = NewTransfer(new_id, number, package.id, source_id, transfer.destination_id)
+    door.create(
+        TRANSFER, [new], contents=[{"package": package.number}], created_at=door.at, changed_at=door.at
     )
-    items = [item for _, item in items_of(transfer)]
-    ids = next_ids("transfer_items", len(items))
-    for id_, item in zip(ids, items, strict=True):
-        execute(
-            """
-            INSERT INTO transfer_items (id, transfer_id, package_item_id, sku, quantity)
-            VALUES (%s, %s, %s, %s, %s)
-            """,
-            (id_, new_id, item.id, item.sku, item.quantity),
-        )
-    reserve(
-        [
-            NewReservation(
-                item.sku, source_id, item.quantity, transfer_item_id=id_, kind=ReservationKind.TRANSFER
-            )
-            for id_, item in zip(ids, items, strict=True)
-        ],
-        reason=RETRY_OUT_OF_STOCK_TRANSFERS,
-        at=at,
-    )
-    actor = RETRY_OUT_OF_STOCK_TRANSFERS
-    record([Event("transfer", new_id, "created", {"package": transfer.package.number})], actor=actor, at=at)
+    items = items_of(transfer)
+    brought = [
+        NewTransferItem(id_, new_id, item.package_item_id, item.sku, item.quantity)
+        for id_, item in zip(TransferItem.next_ids(len(items)), items, strict=True)
+    ]
+    TransferItem.insert_set(brought)
+    reserve([item.reservation(source_id) for item in brought], reason=door.actor, at=door.at)
     superseded = Change(
         transfer.id, transfer.state, TransferState.CANCELLED, "superseded", {"transfer": number}
     )
-    change_transfers([superseded], actor=actor, at=at)
+    door.change(TRANSFER, [superseded])

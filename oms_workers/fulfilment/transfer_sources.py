@@ -2,14 +2,20 @@
 
 from typing import Any, NamedTuple
 
-from oms_workers.database import row, rows
-from oms_workers.fulfilment.commands.registry import Transfer
-from oms_workers.fulfilment.loading import active_scenarios
+from peewee import Value, fn
+
+from oms_workers.fulfilment.models import OrderExecutionPlan
+from oms_workers.fulfilment.planner_input import sieve_locations
 from oms_workers.fulfilment.planning.plans import Offer
 from oms_workers.fulfilment.planning.ranking import rank
 from oms_workers.fulfilment.planning.scenarios import Rule
 from oms_workers.fulfilment.planning.trace import RANKED_BEHIND, SOURCE, entry
-from oms_workers.fulfilment.snapshot import sieve_locations
+from oms_workers.fulfilment.scenarios import active_scenarios
+from oms_workers.orders.models import Order
+from oms_workers.packages.locked import LockedTransfer
+from oms_workers.packages.models import ExcludedLocation, PackageItem, TransferItem, TransferOrder
+from oms_workers.reservations.models import Location, Stock
+from oms_workers.sets import column, fetch, fetch_one, one_of
 
 #: The verdict on locations that pass the rule's filters and still cannot send it.
 NO_SOURCE = "was tried before, has rejected it, or does not have all of it"
@@ -17,37 +23,7 @@ NO_SOURCE = "was tried before, has rejected it, or does not have all of it"
 #: Where the rule that asked for the transfer is gone: any location, by its priority.
 ANY = Rule(name="any location", ranking=("priority",))
 
-#: The locations that could send a `transfer`: active, not its destination, never tried for its items, not one
-#: that has rejected them, and with all of them. It starts from what is available, by the index
-#: stock_available, since of most that waits nothing is.
-SOURCES = """
-    SELECT stock.location_id AS id
-    FROM (
-        SELECT sku, sum(quantity) AS units
-        FROM transfer_items
-        WHERE transfer_id = transfer.id
-        GROUP BY sku
-    ) AS needed
-    JOIN stock ON stock.sku = needed.sku AND on_hand > reserved + safety
-     AND on_hand - reserved - safety >= needed.units
-    JOIN locations ON locations.id = stock.location_id AND locations.active
-    WHERE stock.location_id <> transfer.destination_id
-      AND NOT EXISTS (
-          SELECT FROM transfer_items AS own
-          JOIN transfer_items AS tried_item ON tried_item.package_item_id = own.package_item_id
-          JOIN transfer_orders AS tried ON tried.id = tried_item.transfer_id
-          WHERE own.transfer_id = transfer.id AND tried.source_id = stock.location_id
-      )
-      AND NOT EXISTS (
-          SELECT FROM transfer_items AS own
-          JOIN package_items ON package_items.id = own.package_item_id
-          JOIN excluded_locations AS excluded USING (order_item_id)
-          WHERE own.transfer_id = transfer.id AND excluded.location_id = stock.location_id
-            AND excluded.until > now()
-      )
-    GROUP BY stock.location_id
-    HAVING count(*) = (SELECT count(DISTINCT sku) FROM transfer_items WHERE transfer_id = transfer.id)
-"""
+_AVAILABLE = Stock.on_hand - Stock.reserved - Stock.safety
 
 
 class Choice(NamedTuple):
@@ -57,7 +33,75 @@ class Choice(NamedTuple):
     context: dict[str, Any]
 
 
-def choose_source(transfer: Transfer) -> Choice | None:
+class _Level(NamedTuple):
+    location_id: int
+    sku: str
+    units: int
+
+
+class _PlanRow(NamedTuple):
+    context: dict[str, Any]
+    facts: dict[str, str]
+
+
+def sources_of(transfer_id: Any, destination_id: Any) -> Any:
+    """The query for the locations that could send a transfer, whose id and destination are columns or values.
+
+    They are active, not its destination, were never tried for its items, have not rejected them, and have
+    all of them.
+    """
+    needed = (
+        TransferItem.select(TransferItem.sku, fn.SUM(TransferItem.quantity).alias("units"))
+        .where(TransferItem.transfer == transfer_id)
+        .group_by(TransferItem.sku)
+        .alias("needed")
+    )
+    kinds = TransferItem.select(fn.COUNT(TransferItem.sku.distinct()))
+    # It starts from what is available, by the index stock_available, since of most that waits nothing is.
+    return (
+        Stock.select(Stock.location)
+        .join(
+            needed,
+            on=(Stock.sku == needed.c.sku)
+            & (Stock.on_hand > Stock.reserved + Stock.safety)
+            & (needed.c.units <= _AVAILABLE),
+        )
+        .join_from(Stock, Location, on=(Location.id == Stock.location) & Location.active)
+        .where(
+            Stock.location != destination_id,
+            ~fn.EXISTS(_tried(transfer_id)),
+            ~fn.EXISTS(_excluded(transfer_id)),
+        )
+        .group_by(Stock.location)
+        .having(fn.COUNT(Stock.sku) == kinds.where(TransferItem.transfer == transfer_id))
+    )
+
+
+def _tried(transfer_id: Any) -> Any:
+    """Whether the location of the stock row was a source of these items before."""
+    own, tried_item = TransferItem.alias("own"), TransferItem.alias("tried_item")
+    tried = TransferOrder.alias("tried")
+    return (
+        own.select(Value(1))
+        .join(tried_item, on=tried_item.package_item == own.package_item)
+        .join(tried, on=tried.id == tried_item.transfer)
+        .where(own.transfer == transfer_id, tried.source == Stock.location)
+    )
+
+
+def _excluded(transfer_id: Any) -> Any:
+    """Whether the location of the stock row has rejected one of these lines."""
+    own, item = TransferItem.alias("own"), PackageItem.alias("item")
+    excluded = ExcludedLocation.alias("excluded")
+    return (
+        own.select(Value(1))
+        .join(item, on=item.id == own.package_item)
+        .join(excluded, on=excluded.order_item == item.order_item)
+        .where(own.transfer == transfer_id, excluded.location == Stock.location, excluded.until > fn.now())
+    )
+
+
+def choose_source(transfer: LockedTransfer) -> Choice | None:
     """The best of the locations that could send it, by the ranking of the rule that asked for it."""
     stock = _stock_of_sources(transfer)
     scenario, rule, facts = _rule_of(transfer.package.plan_id)
@@ -90,35 +134,22 @@ def choose_source(transfer: Transfer) -> Choice | None:
     return Choice(first.location.id, context)
 
 
-def _stock_of_sources(transfer: Transfer) -> dict[int, dict[str, int]]:
+def _stock_of_sources(transfer: LockedTransfer) -> dict[int, dict[str, int]]:
     """By location that could send it, what is available there of what it brings."""
+    sources = column(sources_of(transfer.id, transfer.destination_id))
+    skus = TransferItem.select(TransferItem.sku).where(TransferItem.transfer == transfer.id)
+    query = Stock.select(Stock.location, Stock.sku, _AVAILABLE.alias("units"))
     found: dict[int, dict[str, int]] = {}
-    for location_id, sku, units in rows(
-        f"""
-        SELECT DISTINCT source.id, stock.sku, on_hand - reserved - safety
-        FROM transfer_orders AS transfer
-        CROSS JOIN LATERAL ({SOURCES}) AS source
-        JOIN transfer_items ON transfer_items.transfer_id = transfer.id
-        JOIN stock ON stock.sku = transfer_items.sku AND stock.location_id = source.id
-        WHERE transfer.id = %s
-        """,
-        (transfer.id,),
-    ):
-        found.setdefault(location_id, {})[sku] = units
+    for level in fetch(query.where(one_of(Stock.location, sources), Stock.sku.in_(skus)), _Level):
+        found.setdefault(level.location_id, {})[level.sku] = level.units
     return found
 
 
 def _rule_of(plan_id: int) -> tuple[str | None, Rule, dict[str, str]]:
     """The scenario and rule that asked for a plan's transfers, as they are now, and the order's facts."""
-    plan: Any = row(
-        """
-        SELECT context, facts
-        FROM order_execution_plans
-        JOIN orders ON orders.id = order_id
-        WHERE order_execution_plans.id = %s
-        """,
-        (plan_id,),
-    )
+    query = OrderExecutionPlan.select(OrderExecutionPlan.context, Order.facts).join(Order)
+    plan = fetch_one(query.where(OrderExecutionPlan.id == plan_id), _PlanRow)
+    assert plan is not None, "a package's plan is never deleted"
     asked = {rule["rule"] for rule in plan.context["rules"] if "transfers" in rule and "dropped" not in rule}
     for scenario in active_scenarios():
         for rule in scenario.rules if scenario.name == plan.context["scenario"] else ():

@@ -6,6 +6,7 @@ from peewee import BigAutoField, BigIntegerField, DecimalField, ForeignKeyField,
 from playhouse.postgres_ext import BinaryJSONField, DateTimeTZField
 
 from oms_workers.database import Table
+from oms_workers.sets import NameField
 
 
 class OrderState(StrEnum):
@@ -50,7 +51,7 @@ class Order(Table):
     omnitron_id = BigIntegerField(unique=True)
     number = TextField()
     status = TextField()
-    state = TextField()
+    state = NameField(OrderState)
     next_plan_at = DateTimeTZField()
     channel = TextField(null=True)
     priority = IntegerField(default=0)

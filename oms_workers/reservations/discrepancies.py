@@ -12,7 +12,7 @@ from enum import StrEnum
 from peewee import DataError, IntegrityError
 
 from oms_workers.database import retry_transient, rows, transaction
-from oms_workers.isolation import one_by_one
+from oms_workers.isolation import guarded
 from oms_workers.reservations.models import ReservationKind
 from oms_workers.reservations.release import release_reservations
 from oms_workers.reservations.stock import Key, NewReservation, lock, reserve
@@ -83,18 +83,15 @@ def _clear_batch(
     except (DataError, IntegrityError) as error:
         # A counter that has drifted below what it counts, of which `oms reconcile` tells more.
         logger.warning("Discrepancies cannot be cleared together and are cleared one by one: %s", error)
-        cleared = sum(_clear_one(discrepancy, now, reason) for discrepancy in due)
+        problem = "Discrepancy {} cannot be cleared; see `oms reconcile`"
+        cleared = sum(guarded(_clear_one, each, now, reason, problem=problem.format(each)) for each in due)
     counts["cleared"] += cleared
     return due
 
 
 def _clear_one(discrepancy: int, now: datetime, reason: str) -> bool:
-    def work() -> bool:
-        with transaction():
-            return release_reservations([discrepancy], reason=reason, at=now) == 1
-
-    problem = f"Discrepancy {discrepancy} cannot be cleared; see `oms reconcile`"
-    return one_by_one(work, problem)
+    with transaction():
+        return release_reservations([discrepancy], reason=reason, at=now) == 1
 
 
 def _due(last: int, now: datetime, minimum_age: timedelta) -> Sequence[int]:

@@ -10,13 +10,26 @@ import random
 import signal
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
 
 import settings
-from oms_workers.database import UNREACHABLE, connection, rows
+from oms_workers.database import UNREACHABLE, connection
 from oms_workers.errors import OmsError
-from oms_workers.fulfilment.commands import packages, rejections, transfers  # noqa: F401 - registers
-from oms_workers.fulfilment.commands.registry import Request, run_command
+from oms_workers.packages import commands
+from oms_workers.packages.commands.registry import Request, run_command
+from oms_workers.packages.models import (
+    Package,
+    PackageItem,
+    PackageState,
+    TransferItem,
+    TransferOrder,
+    TransferState,
+)
 from oms_workers.reservations.discrepancies import Meaning
+from oms_workers.sets import fetch
+
+__all__ = ["commands", "main", "work_a_round"]
 
 logger = logging.getLogger(__name__)
 
@@ -33,42 +46,49 @@ ROUND = 20
 NOT_FOUND_EVERY = 12
 TRANSFER_NOT_FOUND_EVERY = 10
 
-WAITING = """
-    SELECT number, (
-        SELECT sku FROM package_items WHERE package_id = packages.id ORDER BY id LIMIT 1
-    ) AS sku
-    FROM packages
-    WHERE state = %s AND changed_at < clock_timestamp() - %s * interval '1 s'
-    ORDER BY changed_at
-    LIMIT %s
-"""
-
-TRANSFERS = """
-    SELECT number, NULL AS sku
-    FROM transfer_orders
-    WHERE state = %s AND changed_at < clock_timestamp() - %s * interval '1 s'
-    ORDER BY changed_at
-    LIMIT %s
-"""
-
 Choice = Callable[[random.Random, str], tuple[str, Request]]
 
 
 def work_a_round(chance: random.Random) -> int:
     """Do the next step of whatever has stood for long enough; returns how many steps were done."""
     done = 0
-    for query, state, choose in (
-        (WAITING, 200, _pack),
-        (WAITING, 100, _prepare),
-        (TRANSFERS, 300, _deliver),
-        (TRANSFERS, 100, _ship),
+    for standing, choose in (
+        (_packages(PackageState.PREPARING), _pack),
+        (_packages(PackageState.WAITING), _prepare),
+        (_transfers(TransferState.IN_TRANSIT), _deliver),
+        (_transfers(TransferState.WAITING), _ship),
     ):
         with connection():
-            standing = rows(query, (state, STEP_SECONDS, ROUND))
-        for found in standing:
+            work = fetch(standing, _Standing)
+        for found in work:
             name, request = choose(chance, found.sku)
             done += _run(found.number, name, request)
     return done
+
+
+class _Standing(NamedTuple):
+    number: str
+    sku: str
+
+
+def _packages(state: PackageState) -> Any:
+    """The packages that have stood in this state for long enough, and a sku of each."""
+    sku = PackageItem.select(PackageItem.sku).where(PackageItem.package == Package.id)
+    return _longest(Package, sku.order_by(PackageItem.id), state)
+
+
+def _transfers(state: TransferState) -> Any:
+    """The transfers that have stood in this state for long enough, and a sku of each."""
+    sku = TransferItem.select(TransferItem.sku).where(TransferItem.transfer == TransferOrder.id)
+    return _longest(TransferOrder, sku.order_by(TransferItem.id), state)
+
+
+def _longest(model: Any, sku: Any, state: PackageState | TransferState) -> Any:
+    before = datetime.now(UTC) - timedelta(seconds=STEP_SECONDS)
+    query = model.select(model.number, sku.limit(1).alias("sku"))
+    return (
+        query.where(model.state == state, model.changed_at < before).order_by(model.changed_at).limit(ROUND)
+    )
 
 
 def _prepare(chance: random.Random, sku: str) -> tuple[str, Request]:

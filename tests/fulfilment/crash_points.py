@@ -15,16 +15,16 @@ from typing import Any
 
 import schedules  # noqa: F401 - registers the commands
 from oms_workers.database import connection, database, database_now, execute, rows
-from oms_workers.fulfilment.commands.registry import Request, circumstances_of, run_command
-from oms_workers.fulfilment.held_orders import release_order
-from oms_workers.fulfilment.merchant import load_files
-from oms_workers.fulfilment.models import UNPLANNED_STATES
-from oms_workers.fulfilment.overdue import cancel_overdue
-from oms_workers.fulfilment.reconciliation import fix
+from oms_workers.fulfilment.first_planning import plan_waiting_orders
 from oms_workers.fulfilment.replanning import replan_packages
-from oms_workers.fulfilment.shortfalls import relieve_shortfalls
 from oms_workers.fulfilment.transfer_replanning import replan_transfers
-from oms_workers.fulfilment.waiting import plan_waiting_orders
+from oms_workers.operation.load_files import load_files
+from oms_workers.orders.held_orders import release_order
+from oms_workers.packages.commands.registry import Request, run_command
+from oms_workers.packages.ended_waits import cancel_ended_waits
+from oms_workers.packages.models import UNPLANNED_STATES
+from oms_workers.packages.reconciliation import fix
+from oms_workers.packages.shortfalls import relieve_shortfalls
 from oms_workers.reservations.discrepancies import clear
 from oms_workers.scheduling.run import Run
 from tests.fulfilment.samples import assert_books_balance, assert_every_line_is_somewhere
@@ -61,12 +61,12 @@ def load() -> object:
 
 
 def relieve() -> object:
-    return relieve_shortfalls(circumstances_of("task", a_run().now))
+    return relieve_shortfalls(actor="task", at=a_run().now)
 
 
 def end_waits() -> object:
     run = a_run()
-    return cancel_overdue(run, circumstances_of("task", run.now))
+    return cancel_ended_waits(run, actor="task")
 
 
 def reconcile() -> object:
@@ -150,9 +150,9 @@ def end_before(point: int, operation: Callable[[], object]) -> None:
         if done == point:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    def execute_sql(self: Any, sql: Any, params: Any = None) -> Any:
+    def execute_sql(self: Any, sql: Any, params: Any = None, **options: Any) -> Any:
         count()
-        return real_execute(self, sql, params)
+        return real_execute(self, sql, params, **options)
 
     def commit(self: Any) -> Any:
         count()

@@ -16,15 +16,15 @@ from datetime import timedelta
 import schedules  # noqa: F401 - registers the commands
 from oms_workers.database import connection, database_now, retry_transient, rows, transaction
 from oms_workers.errors import OmsError
-from oms_workers.fulfilment.commands.registry import Request, circumstances_of, commands, run_command
-from oms_workers.fulfilment.held_orders import release_order
-from oms_workers.fulfilment.models import UNPLANNED_STATES, PackageState
-from oms_workers.fulfilment.overdue import cancel_overdue
+from oms_workers.fulfilment.first_planning import plan_waiting_orders
 from oms_workers.fulfilment.plan_context import refresh_contexts
 from oms_workers.fulfilment.replanning import replan_packages
-from oms_workers.fulfilment.shortfalls import relieve_shortfalls
 from oms_workers.fulfilment.transfer_replanning import replan_transfers
-from oms_workers.fulfilment.waiting import plan_waiting_orders
+from oms_workers.orders.held_orders import release_order
+from oms_workers.packages.commands.registry import Request, commands, run_command
+from oms_workers.packages.ended_waits import cancel_ended_waits
+from oms_workers.packages.models import UNPLANNED_STATES, PackageState
+from oms_workers.packages.shortfalls import relieve_shortfalls
 from oms_workers.reservations.discrepancies import Meaning, clear
 from oms_workers.reservations.loading import StockSpec, load_stock
 from oms_workers.scheduling.run import Run
@@ -98,7 +98,7 @@ def load_a_snapshot(world: World, chance: random.Random) -> None:
                 load_stock(levels, at=at)
 
         retry_transient(load)
-        relieve_shortfalls(circumstances_of("oms load", at))
+        relieve_shortfalls(actor="oms load", at=at)
 
 
 def clear_discrepancies(world: World, chance: random.Random) -> None:
@@ -109,7 +109,7 @@ def clear_discrepancies(world: World, chance: random.Random) -> None:
 
 def end_waits(world: World, chance: random.Random) -> None:
     run = a_run()
-    cancel_overdue(run, circumstances_of("task", run.now))
+    cancel_ended_waits(run, actor="task")
     with connection():
         refresh_contexts(run)
 

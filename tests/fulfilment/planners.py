@@ -12,8 +12,8 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from oms_workers.database import connection, database, database_now, execute
-from oms_workers.fulfilment import replanning, waiting
-from oms_workers.fulfilment.models import UNPLANNED_STATES, PackageState
+from oms_workers.fulfilment import first_planning, replanning
+from oms_workers.packages.models import UNPLANNED_STATES, PackageState
 from oms_workers.scheduling.run import Run
 
 STATES = (UNPLANNED_STATES, (PackageState.OUT_OF_STOCK, PackageState.DEFECTIVE_PRODUCT))
@@ -21,7 +21,7 @@ STATES = (UNPLANNED_STATES, (PackageState.OUT_OF_STOCK, PackageState.DEFECTIVE_P
 
 def main(what: str, processes: int, batch: int) -> None:
     """Let them all plan until nothing is left to plan; status 1 if one of them failed."""
-    waiting.BATCH = replanning.BATCH = batch
+    first_planning.BATCH = replanning.BATCH = batch
     with connection():
         slot = database_now()
     database.close_all()
@@ -33,7 +33,7 @@ def main(what: str, processes: int, batch: int) -> None:
 
 def work(what: str, number: int, run: Run) -> None:
     if what == "plan":
-        waiting.plan_waiting_orders(run)
+        first_planning.plan_waiting_orders(run)
     else:
         replanning.replan_packages(run, STATES[number % 2], actor="tests", max_attempts=0)
 

@@ -4,27 +4,28 @@ from datetime import UTC, datetime
 from typing import Any
 
 from oms_workers.database import connection, database_now, rows, transaction
-from oms_workers.fulfilment.loading import load_scenarios
-from oms_workers.fulfilment.planning.plans import Line, Location, OrderToPlan, Plan
-from oms_workers.fulfilment.planning.scenarios import Rule, Scenario
-from oms_workers.fulfilment.reconciliation import miscounted, ownerless, uncovered
+from oms_workers.fulfilment.planning.plans import LineToPlan, LocationToPlan, OrderToPlan, Plan
+from oms_workers.fulfilment.planning.scenarios import Rule, ScenarioSpec
+from oms_workers.fulfilment.scenarios import load_scenarios
+from oms_workers.packages.reconciliation import miscounted, ownerless, uncovered
 from oms_workers.reservations.loading import LocationSpec, StockSpec, load_locations, load_stock
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 
-def a_location(id_: int, code: str, **fields: Any) -> Location:
-    return Location(**{"id": id_, "code": code, "type": "store", "active": True, "priority": 0, **fields})
+def a_location(id_: int, code: str, **fields: Any) -> LocationToPlan:
+    default = {"id": id_, "code": code, "type": "store", "active": True, "priority": 0}
+    return LocationToPlan(**{**default, **fields})
 
 
 def an_order(*lines: tuple[str, int], id_: int = 1, **facts: str) -> OrderToPlan:
-    numbered = tuple(Line(100 * id_ + n, *line) for n, line in enumerate(lines, start=1))
+    numbered = tuple(LineToPlan(100 * id_ + n, *line) for n, line in enumerate(lines, start=1))
     return OrderToPlan(id_, 0, facts, numbered)
 
 
-def a_scenario(*rules: dict[str, Any], **fields: Any) -> Scenario:
+def a_scenario(*rules: dict[str, Any], **fields: Any) -> ScenarioSpec:
     named = tuple(Rule.model_validate({"name": f"rule {n}", **rule}) for n, rule in enumerate(rules, start=1))
-    return Scenario(**{"name": "a scenario", "rules": named, **fields})
+    return ScenarioSpec(**{"name": "a scenario", "rules": named, **fields})
 
 
 def placed(plan: Plan) -> dict[int, list[tuple[str, int]]]:
@@ -46,7 +47,7 @@ def verdicts(plan: Plan, rule: int = 0) -> dict[str, str]:
 def load_merchant(
     locations: dict[str, dict[str, Any]],
     stock: dict[tuple[str, str], int],
-    *scenarios: Scenario,
+    *scenarios: ScenarioSpec,
 ) -> None:
     """Put a merchant into the database; the first location is the default one."""
     specs = [

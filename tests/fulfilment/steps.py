@@ -9,9 +9,9 @@ from typing import Any
 import schedules  # noqa: F401 - registers the commands
 import settings
 from oms_workers.database import database_now, rows
-from oms_workers.fulfilment.models import UNPLANNED_STATES, PackageState
+from oms_workers.fulfilment.first_planning import plan_waiting_orders
 from oms_workers.fulfilment.replanning import replan_packages
-from oms_workers.fulfilment.waiting import plan_waiting_orders
+from oms_workers.packages.models import UNPLANNED_STATES, PackageState
 from oms_workers.scheduling.run import Run
 from tests.fulfilment.samples import a_scenario, load_merchant
 from tests.orders.samples import an_order, store_orders

@@ -7,14 +7,13 @@ import pytest
 
 from benchmarks.idle_scan import STORE_SETTLED
 from oms_workers.database import database_now, execute, rows, transaction
-from oms_workers.fulfilment.commands.registry import circumstances_of
-from oms_workers.fulfilment.models import UNPLANNED_STATES
-from oms_workers.fulfilment.overdue import cancel_overdue
+from oms_workers.fulfilment.first_planning import more_than_a_batch, plan_waiting_orders
 from oms_workers.fulfilment.replanning import replan_packages
-from oms_workers.fulfilment.shortfalls import relieve_shortfalls
 from oms_workers.fulfilment.transfer_replanning import replan_transfers
-from oms_workers.fulfilment.waiting import more_than_a_batch, plan_waiting_orders
 from oms_workers.operation.backlog import backlog
+from oms_workers.packages.ended_waits import cancel_ended_waits
+from oms_workers.packages.models import UNPLANNED_STATES
+from oms_workers.packages.shortfalls import relieve_shortfalls
 from oms_workers.reservations.discrepancies import clear
 from oms_workers.scheduling.run import Run
 from tests.fulfilment.samples import load_merchant
@@ -42,8 +41,8 @@ SCANS: dict[str, Callable[[], object]] = {
     "task 2": lambda: plan_waiting_orders(a_run()),
     "the look for helpers": more_than_a_batch,
     "task 3": lambda: replan_packages(a_run(), UNPLANNED_STATES, actor="task", max_attempts=0),
-    "shortfalls": lambda: relieve_shortfalls(circumstances_of("task", database_now())),
-    "overdue": lambda: cancel_overdue(a_run(), circumstances_of("task", database_now())),
+    "shortfalls": lambda: relieve_shortfalls(actor="task", at=database_now()),
+    "overdue": lambda: cancel_ended_waits(a_run(), actor="task"),
     "task 5": lambda: replan_transfers(a_run()),
     "task 6": lambda: clear(a_run(), minimum_age=timedelta(0), reason="task"),
     "the backlog of oms status": backlog,

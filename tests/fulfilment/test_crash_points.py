@@ -12,8 +12,8 @@ import pytest
 import schedules  # noqa: F401 - registers the commands
 import settings
 from oms_workers.database import database_now, execute, rows
-from oms_workers.fulfilment.commands.registry import Request, run_command
-from oms_workers.fulfilment.waiting import plan_waiting_orders
+from oms_workers.fulfilment.first_planning import plan_waiting_orders
+from oms_workers.packages.commands.registry import Request, run_command
 from oms_workers.scheduling.run import Run
 from tests.fulfilment.samples import (
     a_scenario,

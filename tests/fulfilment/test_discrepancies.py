@@ -7,7 +7,7 @@ import pytest
 import schedules  # noqa: F401 - registers the commands
 from oms_workers.database import execute, rows
 from oms_workers.fulfilment import replanning
-from oms_workers.fulfilment.commands.registry import (
+from oms_workers.packages.commands.registry import (
     run_command,
 )
 from oms_workers.reservations.discrepancies import clear

@@ -7,16 +7,15 @@ import pytest
 
 import schedules  # noqa: F401 - registers the commands
 from oms_workers.database import connection, database_now, execute, rows, transaction
-from oms_workers.fulfilment import unplanned
-from oms_workers.fulfilment.commands.registry import (
+from oms_workers.fulfilment import candidates
+from oms_workers.fulfilment.failed_attempts import KEPT_TRACES
+from oms_workers.packages.commands.registry import (
     Request,
     WrongStateError,
-    circumstances_of,
     run_command,
 )
-from oms_workers.fulfilment.failed_attempts import KEPT_TRACES
-from oms_workers.fulfilment.models import UNPLANNED_STATES, PackageState
-from oms_workers.fulfilment.overdue import cancel_overdue
+from oms_workers.packages.ended_waits import cancel_ended_waits
+from oms_workers.packages.models import UNPLANNED_STATES, PackageState
 from oms_workers.reservations.discrepancies import Meaning
 from oms_workers.reservations.stock import NewReservation, lock, reserve
 from oms_workers.scheduling.run import Run
@@ -293,11 +292,10 @@ def test_leftovers_past_their_time_are_cancelled() -> None:
     load_merchant(PLACES, {("CHAIR", "GEBZE"): 1}, a_scenario(rule))
     store_orders(an_order(7, skus=("CHAIR", "LAMP")), an_order(8, skus=("LAMP",)))
     plan_all()
-    circumstances = circumstances_of("task", database_now())
-    assert cancel_overdue(a_run(), circumstances) == 0
+    assert cancel_ended_waits(a_run(), actor="task") == 0
 
     run = Run(database_now() + timedelta(days=3, seconds=1), budget=timedelta(minutes=1))
-    assert cancel_overdue(run, circumstances) == 2
+    assert cancel_ended_waits(run, actor="task") == 2
 
     assert rows("SELECT number, state FROM orders ORDER BY id") == [("7", "planned"), ("8", "settled")]
     assert_books_balance()
@@ -311,7 +309,7 @@ def test_one_package_that_cannot_be_cancelled_stops_no_other() -> None:
     # Its cancellation cannot be written.
     execute("CREATE RULE no_cancel AS ON UPDATE TO packages WHERE old.id = 2 DO INSTEAD NOTHING")
     try:
-        cancelled = cancel_overdue(a_run(), circumstances_of("task", database_now()))
+        cancelled = cancel_ended_waits(a_run(), actor="task")
     finally:
         execute("DROP RULE no_cancel ON packages")
 
@@ -346,7 +344,7 @@ def test_a_command_said_twice_for_one_version_is_done_once() -> None:
 
 
 def test_many_that_wait_are_found_from_what_is_available(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unplanned, "FEW", 3)
+    monkeypatch.setattr(candidates, "FEW", 3)
     out_of_stock(*range(1, 8))
     out_of_stock(8, sku="LAMP")
     set_stock("LAMP", "IZMIR", 1)

@@ -8,12 +8,12 @@ import pytest
 import schedules  # noqa: F401 - registers the commands
 from oms_workers.database import execute, rows
 from oms_workers.fulfilment import transfer_sources
-from oms_workers.fulfilment.commands.registry import (
+from oms_workers.fulfilment.planning import trace
+from oms_workers.fulfilment.transfer_replanning import replan_transfers
+from oms_workers.packages.commands.registry import (
     Request,
     run_command,
 )
-from oms_workers.fulfilment.planning import trace
-from oms_workers.fulfilment.transfer_replanning import replan_transfers
 from oms_workers.reservations.discrepancies import Meaning, clear
 from tests.fulfilment.samples import a_scenario, assert_books_balance, load_merchant
 from tests.fulfilment.steps import PLACES, a_run, packages, plan_all, replan, set_stock, transfers

@@ -4,13 +4,13 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations
 from typing import NamedTuple
 
-from oms_workers.fulfilment.planning.plans import Line, Offer, Parts, split, wanted
+from oms_workers.fulfilment.planning.plans import LineToPlan, Offer, Parts, split, wanted
 
 #: How many sets of locations `fewest_splits` looks at before it goes on as `greedy`.
 MAX_COMBINATIONS = 10_000
 
 
-def single(offers: Sequence[Offer], lines: Sequence[Line], *, partial: bool) -> Parts:
+def single(offers: Sequence[Offer], lines: Sequence[LineToPlan], *, partial: bool) -> Parts:
     """Everything to the first offer that has it all, or, where `partial`, what the first one has."""
     units = wanted(lines)
     for offer in offers:
@@ -19,10 +19,10 @@ def single(offers: Sequence[Offer], lines: Sequence[Line], *, partial: bool) -> 
     return greedy(offers[:1], lines, most=1) if partial else []
 
 
-def greedy(offers: Sequence[Offer], lines: Sequence[Line], *, most: int | None) -> Parts:
+def greedy(offers: Sequence[Offer], lines: Sequence[LineToPlan], *, most: int | None) -> Parts:
     """Each offer in turn takes what it can, until nothing is left or `most` locations are used."""
     parts: Parts = []
-    left: Sequence[Line] = lines
+    left: Sequence[LineToPlan] = lines
     for offer in offers:
         if not left or len(parts) == most:
             break
@@ -39,7 +39,7 @@ class Allocation(NamedTuple):
     is_smallest: bool
 
 
-def fewest_splits(offers: Sequence[Offer], lines: Sequence[Line], *, most: int | None) -> Allocation:
+def fewest_splits(offers: Sequence[Offer], lines: Sequence[LineToPlan], *, most: int | None) -> Allocation:
     """The smallest set of offers that has it all, and of those of its size the one with the best ranks.
 
     Ranks are added up; the lexicographically first of equal sums wins. After `MAX_COMBINATIONS`, or where

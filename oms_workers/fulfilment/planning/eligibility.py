@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from oms_workers.fulfilment.planning.plans import Location
+from oms_workers.fulfilment.planning.plans import LocationToPlan
 from oms_workers.fulfilment.planning.scenarios import Filters
 
 _SAME = ("country", "state", "district")
@@ -12,14 +12,14 @@ _SAME = ("country", "state", "district")
 class Sieved(NamedTuple):
     """The locations that pass, and the trace of those that do not."""
 
-    passed: list[Location]
+    passed: list[LocationToPlan]
     refused: list[dict[str, Any]]
 
 
 class Sieve:
     """Applies filters to all locations, once for the orders that they see alike."""
 
-    def __init__(self, locations: list[Location]) -> None:
+    def __init__(self, locations: list[LocationToPlan]) -> None:
         self._locations = locations
         self._known: dict[tuple[int, tuple[str | None, ...]], Sieved] = {}
         # A filter that is compared by its identity must not make room for another one.
@@ -41,7 +41,7 @@ class Sieve:
         return self._known[key]
 
 
-def _refusal(filters: Filters, facts: Mapping[str, str], location: Location) -> str | None:
+def _refusal(filters: Filters, facts: Mapping[str, str], location: LocationToPlan) -> str | None:
     """The first of the filters that the location fails, in words, or None."""
     if not location.active:
         return "is not active"

@@ -15,18 +15,18 @@ from oms_workers.fulfilment.planning.allocation import fewest_splits, greedy, si
 from oms_workers.fulfilment.planning.eligibility import Sieve
 from oms_workers.fulfilment.planning.plans import (
     Available,
-    Line,
-    Location,
+    LineToPlan,
+    LocationToPlan,
     Offer,
     OrderToPlan,
     Parcel,
     Plan,
-    Transfer,
+    PlannedTransfer,
     split,
     value_of,
 )
 from oms_workers.fulfilment.planning.ranking import rank
-from oms_workers.fulfilment.planning.scenarios import Mode, Outcome, Rule, Scenario
+from oms_workers.fulfilment.planning.scenarios import Mode, Rule, RuleOutcome, ScenarioSpec
 from oms_workers.fulfilment.planning.trace import (
     EXCLUDED,
     NO_STOCK,
@@ -41,8 +41,8 @@ from oms_workers.fulfilment.planning.trace import (
 
 def plan_orders(
     orders: Sequence[OrderToPlan],
-    scenarios: Sequence[Scenario],
-    locations: Sequence[Location],
+    scenarios: Sequence[ScenarioSpec],
+    locations: Sequence[LocationToPlan],
     stock: Available,
 ) -> list[Plan]:
     """Plan each order in turn; what one takes is gone for the next. `stock` itself is not changed."""
@@ -54,7 +54,7 @@ class Planner:
     """Plans one order after the other from a stock of its own, which it takes from as it goes."""
 
     def __init__(
-        self, scenarios: Sequence[Scenario], locations: Sequence[Location], stock: Available
+        self, scenarios: Sequence[ScenarioSpec], locations: Sequence[LocationToPlan], stock: Available
     ) -> None:
         self._scenarios = scenarios
         self._stock = {sku: dict(places) for sku, places in stock.items()}
@@ -88,7 +88,7 @@ class Planner:
             if not work.open:
                 break
             traces.append(work.apply(rule))
-            if work.open and rule.outcome is not Outcome.NEXT_RULE:
+            if work.open and rule.outcome is not RuleOutcome.NEXT_RULE:
                 work.end_with(rule)
                 break
         context: dict[str, Any] = {
@@ -113,7 +113,7 @@ class _Work:
 
     def __init__(self, order: OrderToPlan, stock: Available, packages: dict[int, int], sieve: Sieve) -> None:
         self.open = [*order.lines]
-        self.parcels: dict[int, tuple[list[Line], list[Transfer]]] = {}
+        self.parcels: dict[int, tuple[list[LineToPlan], list[PlannedTransfer]]] = {}
         self.hold_reason: str | None = None
         self.cancel_after_days: int | None = None
         self._order = order
@@ -135,7 +135,7 @@ class _Work:
 
     def end_with(self, rule: Rule) -> None:
         """Do what the rule says about the lines that it could not place."""
-        if rule.outcome is Outcome.AUTO_CANCEL:
+        if rule.outcome is RuleOutcome.AUTO_CANCEL:
             self.cancel_after_days = rule.cancel_after_days
             return
         self.hold_reason = rule.hold_reason
@@ -150,7 +150,7 @@ class _Work:
         self.parcels.clear()
         self.open = [*self._order.lines]
 
-    def _offers(self, locations: list[Location]) -> tuple[list[Offer], list[dict[str, Any]]]:
+    def _offers(self, locations: list[LocationToPlan]) -> tuple[list[Offer], list[dict[str, Any]]]:
         """The locations that can send a unit or more of what is left, and the trace of those that cannot."""
         places = {line.sku: self._stock.get(line.sku, {}) for line in self.open}
         excluded = self._order.excluded
@@ -167,7 +167,7 @@ class _Work:
             refused.append({"location": location.code, "stock": stock, "verdict": reason})
         return offers, refused
 
-    def _quota_spent(self, location: Location) -> bool:
+    def _quota_spent(self, location: LocationToPlan) -> bool:
         if location.quota is None or location.id in self.parcels:
             return False
         return self._packages[location.id] >= location.quota
@@ -224,7 +224,7 @@ class _Work:
                 return f"{what} is worth {value_of(lines)}, and min_package_value is {least}"
         return None
 
-    def _left_by(self, proposal: Proposal) -> list[Line]:
+    def _left_by(self, proposal: Proposal) -> list[LineToPlan]:
         taken: dict[int, int] = {}
         for _, lines in [*proposal.parts, *proposal.transfers]:
             for line in lines:
@@ -245,7 +245,7 @@ class _Work:
                 self._packages[offer.location.id] += 1
             own, brought = self.parcels.setdefault(offer.location.id, ([], []))
             own.extend(lines)
-            brought.extend(Transfer(source.location.id, moved) for source, moved in proposal.transfers)
+            brought.extend(PlannedTransfer(source.location.id, moved) for source, moved in proposal.transfers)
 
 
 def _without(

@@ -5,13 +5,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from enum import IntEnum
 from typing import Any, NamedTuple
 
 #: Units that may be taken, by sku and location's id.
 Available = dict[str, dict[int, int]]
 
 
-class Line(NamedTuple):
+class LineToPlan(NamedTuple):
     """Units of a sku that an order's line asks for, at `price` each, in the order's currency."""
 
     order_item_id: int
@@ -21,28 +22,42 @@ class Line(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class ReplacedPackage:
+    """The package whose lines are planned again: its state, its fruitless attempts so far, and how long it
+    may wait."""
+
+    id: int
+    state: IntEnum
+    attempts: int
+    cancel_after: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class OrderToPlan:
     """What the planner knows of an order. `plan_version` is the fence: the plan is for this version only.
 
-    `excluded` are the locations that have rejected a sku of this order. `replaces` is the package whose
-    lines are planned again, or None where the whole order is planned for the first time.
+    `attempt` is the number of this attempt, and `packages_before` how many packages the order has had.
+    `excluded` are the locations that have rejected a sku of this order. `replaces` is the package whose lines
+    are planned again, or None where the whole order is planned for the first time.
     """
 
     id: int
     plan_version: int
     facts: dict[str, str]
-    lines: tuple[Line, ...]
+    lines: tuple[LineToPlan, ...]
     attempt: int = 1
     packages_before: int = 0
     excluded: Mapping[str, frozenset[int]] = field(default_factory=dict)
-    replaces: int | None = None
-    replaced_state: int | None = None
-    replan_attempts: int = 0
-    cancel_after: datetime | None = None
+    replaces: ReplacedPackage | None = None
+
+    @property
+    def key(self) -> tuple[int, int | None]:
+        """The order's id, and the id of the package that is planned again."""
+        return self.id, self.replaces.id if self.replaces else None
 
 
 @dataclass(frozen=True, slots=True)
-class Location:
+class LocationToPlan:
     """What the planner knows of a location.
 
     `open_packages` are those that its people still have to pack; it takes another while there are fewer
@@ -63,24 +78,24 @@ class Location:
     open_packages: int = 0
 
 
-class Transfer(NamedTuple):
+class PlannedTransfer(NamedTuple):
     """Lines that another location sends to the one that packs them."""
 
     source_id: int
-    lines: list[Line]
+    lines: list[LineToPlan]
 
 
 class Parcel(NamedTuple):
     """Lines, or parts of them, that one location is to send; some of them have to be brought there first."""
 
     location_id: int
-    lines: list[Line]
-    transfers: list[Transfer]
+    lines: list[LineToPlan]
+    transfers: list[PlannedTransfer]
 
-    def everything(self) -> list[Line]:
+    def everything(self) -> list[LineToPlan]:
         return [*self.lines, *(line for transfer in self.transfers for line in transfer.lines)]
 
-    def demand(self) -> list[tuple[int, Line]]:
+    def demand(self) -> list[tuple[int, LineToPlan]]:
         """Each line with the location that it is taken from."""
         brought = [(transfer.source_id, line) for transfer in self.transfers for line in transfer.lines]
         return [*((self.location_id, line) for line in self.lines), *brought]
@@ -96,7 +111,7 @@ class Plan:
 
     order: OrderToPlan
     parcels: list[Parcel]
-    leftovers: list[Line]
+    leftovers: list[LineToPlan]
     context: dict[str, Any]
     hold_reason: str | None = None
     cancel_after_days: int | None = None
@@ -117,7 +132,7 @@ class Offer:
     `open_packages` are those that it still has to pack, with the ones planned a moment ago.
     """
 
-    location: Location
+    location: LocationToPlan
     stock: dict[str, int]
     amount: int
     open_packages: int = 0
@@ -125,10 +140,10 @@ class Offer:
 
 
 #: What a rule gives to each location that it uses, in the order in which it came to them.
-Parts = list[tuple[Offer, list[Line]]]
+Parts = list[tuple[Offer, list[LineToPlan]]]
 
 
-def split(lines: Sequence[Line], stock: Mapping[str, int]) -> tuple[list[Line], list[Line]]:
+def split(lines: Sequence[LineToPlan], stock: Mapping[str, int]) -> tuple[list[LineToPlan], list[LineToPlan]]:
     """What of the lines, in units, this stock can give, and what is left of them."""
     remaining = dict(stock)
     taken, left = [], []
@@ -145,7 +160,7 @@ def split(lines: Sequence[Line], stock: Mapping[str, int]) -> tuple[list[Line], 
     return taken, left
 
 
-def wanted(lines: Sequence[Line]) -> dict[str, int]:
+def wanted(lines: Sequence[LineToPlan]) -> dict[str, int]:
     """Units per sku, summed over all lines before anything is compared."""
     units: defaultdict[str, int] = defaultdict(int)
     for line in lines:
@@ -153,6 +168,6 @@ def wanted(lines: Sequence[Line]) -> dict[str, int]:
     return units
 
 
-def value_of(lines: Sequence[Line]) -> Decimal:
+def value_of(lines: Sequence[LineToPlan]) -> Decimal:
     """What the lines are worth; a line without a price is worth nothing."""
     return sum(((line.price or Decimal(0)) * line.quantity for line in lines), Decimal(0))

@@ -21,7 +21,7 @@ class Mode(StrEnum):
     GREEDY = "greedy"
 
 
-class Outcome(StrEnum):
+class RuleOutcome(StrEnum):
     """What becomes of the lines that a rule could not place.
 
     `next_rule`: the next rule tries. `hold`: the whole order is held for a person. `auto_cancel`: they wait
@@ -90,7 +90,7 @@ class Rule(_Checked):
     min_package_value: Annotated[Decimal | None, Field(ge=0)] = None
     transferable: bool = False
     transfer_from: Filters = Filters()
-    outcome: Outcome = Outcome.NEXT_RULE
+    outcome: RuleOutcome = RuleOutcome.NEXT_RULE
     hold_reason: str | None = None
     cancel_after_days: Annotated[int | None, Field(ge=0, le=365)] = None
 
@@ -98,11 +98,11 @@ class Rule(_Checked):
     def _check_together(self) -> "Rule":
         if self.transferable and self.mode is not Mode.SINGLE:
             raise ValueError("transferable needs the mode single: everything is brought to one location")
-        if (self.outcome is Outcome.HOLD) != (self.hold_reason is not None):
+        if (self.outcome is RuleOutcome.HOLD) != (self.hold_reason is not None):
             raise ValueError(
                 "hold_reason goes with the outcome hold, and the outcome hold with a hold_reason"
             )
-        if (self.outcome is Outcome.AUTO_CANCEL) != (self.cancel_after_days is not None):
+        if (self.outcome is RuleOutcome.AUTO_CANCEL) != (self.cancel_after_days is not None):
             raise ValueError("cancel_after_days goes with the outcome auto_cancel, and auto_cancel with it")
         return self
 
@@ -111,7 +111,7 @@ class Rule(_Checked):
         return self.mode is Mode.GREEDY if self.allow_partial is None else self.allow_partial
 
 
-class Scenario(_Checked):
+class ScenarioSpec(_Checked):
     """The chain of rules for the orders that match every condition; the lowest priority is tried first."""
 
     name: Annotated[str, Field(min_length=1)]

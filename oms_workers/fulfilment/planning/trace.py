@@ -6,8 +6,8 @@ The first check that a location fails is its reason, and what a ranking compared
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from oms_workers.fulfilment.planning.plans import Line, Offer, Parts
-from oms_workers.fulfilment.planning.scenarios import Mode, Outcome, Rule
+from oms_workers.fulfilment.planning.plans import LineToPlan, Offer, Parts
+from oms_workers.fulfilment.planning.scenarios import Mode, Rule, RuleOutcome
 
 #: The verdicts on locations that passed a rule's filters.
 CHOSEN = "chosen"
@@ -79,7 +79,7 @@ def trace_of(
         ]
     if problem:
         trace["dropped"] = problem
-    if rule.outcome is not Outcome.NEXT_RULE:
+    if rule.outcome is not RuleOutcome.NEXT_RULE:
         trace["outcome"] = rule.outcome.value
     return trace
 
@@ -95,7 +95,7 @@ def entry(offer: Offer, verdict: str) -> dict[str, Any]:
 
 
 def sources_of(
-    offers: Sequence[Offer], destination: Offer, missing: Sequence[Line], brought: Parts
+    offers: Sequence[Offer], destination: Offer, missing: Sequence[LineToPlan], brought: Parts
 ) -> list[dict[str, Any]]:
     """The trace of the locations that were asked for what is missing at the destination."""
     chosen = {offer.location.id for offer, _ in brought}

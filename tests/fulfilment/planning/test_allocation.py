@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from oms_workers.fulfilment.planning import allocation
 from oms_workers.fulfilment.planning.allocation import MAX_COMBINATIONS, fewest_splits
-from oms_workers.fulfilment.planning.plans import Line, Offer, wanted
+from oms_workers.fulfilment.planning.plans import LineToPlan, Offer, wanted
 from tests.fulfilment.samples import a_location
 
 SKUS = ("CHAIR", "LAMP", "STOOL")
@@ -24,14 +24,16 @@ def offers_of(stocks: list[dict[str, int]]) -> list[Offer]:
 
 stocks = st.lists(st.fixed_dictionaries({sku: st.integers(0, 4) for sku in SKUS}), min_size=1, max_size=7)
 lines = st.lists(
-    st.builds(lambda sku, units: Line(0, sku, units), st.sampled_from(SKUS), st.integers(1, 5)),
+    st.builds(lambda sku, units: LineToPlan(0, sku, units), st.sampled_from(SKUS), st.integers(1, 5)),
     min_size=1,
     max_size=4,
 ).map(lambda found: [line._replace(order_item_id=number) for number, line in enumerate(found)])
 
 
 @given(stocks, lines)
-def test_fewest_splits_is_what_brute_force_finds(stocks: list[dict[str, int]], lines: list[Line]) -> None:
+def test_fewest_splits_is_what_brute_force_finds(
+    stocks: list[dict[str, int]], lines: list[LineToPlan]
+) -> None:
     offers = offers_of(stocks)
 
     parts, is_smallest = fewest_splits(offers, lines, most=None)
@@ -50,7 +52,7 @@ def test_fewest_splits_is_what_brute_force_finds(stocks: list[dict[str, int]], l
         assert wanted(list(chain.from_iterable(part for _, part in parts))) == wanted(lines)
 
 
-def brute_force(offers: list[Offer], lines: list[Line]) -> tuple[int, ...] | None:
+def brute_force(offers: list[Offer], lines: list[LineToPlan]) -> tuple[int, ...] | None:
     """Of all sets of locations the smallest that covers, then the best sum of ranks, then the first."""
     units = wanted(lines)
     covering = [
@@ -69,7 +71,7 @@ def test_fifty_locations_and_twenty_lines_are_answered_within_the_cap(monkeypatc
     stocks = [{sku: int(chance.random() < 0.08) for sku in skus} for _ in range(50)]
     for sku in skus:
         chance.choice(stocks)[sku] = 1
-    lines = [Line(number, sku, 1) for number, sku in enumerate(skus)]
+    lines = [LineToPlan(number, sku, 1) for number, sku in enumerate(skus)]
     looked_at = 0
 
     def count(*arguments) -> Iterator[tuple[int, ...]]:
@@ -90,6 +92,6 @@ def test_fifty_locations_and_twenty_lines_are_answered_within_the_cap(monkeypatc
 def test_a_bound_on_the_packages_bounds_the_sets() -> None:
     offers = offers_of([{"CHAIR": 1}, {"CHAIR": 1}, {"CHAIR": 1}])
 
-    parts, _ = fewest_splits(offers, [Line(1, "CHAIR", 3)], most=2)
+    parts, _ = fewest_splits(offers, [LineToPlan(1, "CHAIR", 3)], most=2)
 
     assert len(parts) == 2

@@ -9,9 +9,9 @@ from pydantic import ValidationError
 
 from oms_workers.fulfilment.planning import trace
 from oms_workers.fulfilment.planning.planner import Planner, plan_orders
-from oms_workers.fulfilment.planning.plans import Available, Line, Location, OrderToPlan, Plan
+from oms_workers.fulfilment.planning.plans import Available, LineToPlan, LocationToPlan, OrderToPlan, Plan
 from oms_workers.fulfilment.planning.ranking import kilometres
-from oms_workers.fulfilment.planning.scenarios import Scenario
+from oms_workers.fulfilment.planning.scenarios import ScenarioSpec
 from tests.fulfilment.samples import a_location, a_scenario, an_order, left, placed, verdicts
 
 GEBZE = a_location(1, "GEBZE", type="warehouse", priority=1)
@@ -22,9 +22,9 @@ LOCATIONS = (GEBZE, IZMIR, KADIKOY)
 
 def plan(
     order: OrderToPlan,
-    scenario: Scenario,
+    scenario: ScenarioSpec,
     stock: Available,
-    locations: tuple[Location, ...] = LOCATIONS,
+    locations: tuple[LocationToPlan, ...] = LOCATIONS,
 ) -> Plan:
     (made,) = plan_orders([order], [scenario], locations, stock)
     return made
@@ -113,7 +113,7 @@ def test_what_two_rules_give_one_location_is_one_parcel() -> None:
     ],
 )
 def test_a_location_that_a_filter_refuses_gets_nothing_and_its_reason(
-    filters: dict[str, Any], location: Location, reason: str | None
+    filters: dict[str, Any], location: LocationToPlan, reason: str | None
 ) -> None:
     made = plan(an_order(("CHAIR", 1)), a_scenario({"filters": filters}), {"CHAIR": {1: 1}}, (location,))
 
@@ -343,7 +343,10 @@ def test_the_minimum_value_drops_a_rule_whose_second_package_is_too_cheap() -> N
 
 def priced(*lines: tuple[str, int, str]) -> OrderToPlan:
     return OrderToPlan(
-        1, 0, {}, tuple(Line(n, sku, units, Decimal(price)) for n, (sku, units, price) in enumerate(lines))
+        1,
+        0,
+        {},
+        tuple(LineToPlan(n, sku, units, Decimal(price)) for n, (sku, units, price) in enumerate(lines)),
     )
 
 

@@ -10,8 +10,15 @@ from hypothesis import strategies as st
 
 from oms_workers.fulfilment.planning import trace
 from oms_workers.fulfilment.planning.planner import plan_orders
-from oms_workers.fulfilment.planning.plans import Available, Line, Location, OrderToPlan, Plan, value_of
-from oms_workers.fulfilment.planning.scenarios import CRITERIA, Mode, Scenario
+from oms_workers.fulfilment.planning.plans import (
+    Available,
+    LineToPlan,
+    LocationToPlan,
+    OrderToPlan,
+    Plan,
+    value_of,
+)
+from oms_workers.fulfilment.planning.scenarios import CRITERIA, Mode, ScenarioSpec
 from tests.fulfilment.samples import a_location, a_scenario, an_order
 
 SKUS = ("CHAIR", "LAMP", "STOOL")
@@ -20,7 +27,7 @@ TYPES = ("store", "warehouse")
 
 
 @st.composite
-def locations(draw: st.DrawFn) -> list[Location]:
+def locations(draw: st.DrawFn) -> list[LocationToPlan]:
     count = draw(st.sampled_from([4, 3, 2, 1, 0]))
     return [
         a_location(
@@ -101,7 +108,7 @@ exclusions = st.dictionaries(
 @st.composite
 def orders_to_plan(draw: st.DrawFn, number: int) -> OrderToPlan:
     channel = draw(st.sampled_from(["web", "web", "shop"]))
-    priced = tuple(Line(100 * number + n, *line) for n, line in enumerate(draw(lines), start=1))
+    priced = tuple(LineToPlan(100 * number + n, *line) for n, line in enumerate(draw(lines), start=1))
     order = an_order(id_=number, **draw(addresses), channel=channel)
     return replace(order, lines=priced, excluded=draw(exclusions))
 
@@ -109,7 +116,7 @@ def orders_to_plan(draw: st.DrawFn, number: int) -> OrderToPlan:
 @st.composite
 def worlds(
     draw: st.DrawFn, rules_each: st.SearchStrategy[list[dict[str, Any]]] | None = None
-) -> tuple[list[OrderToPlan], list[Scenario], list[Location], Available]:
+) -> tuple[list[OrderToPlan], list[ScenarioSpec], list[LocationToPlan], Available]:
     orders = [draw(orders_to_plan(number)) for number in range(1, draw(st.integers(1, 4)) + 1)]
     chains = st.lists(rules(), min_size=1, max_size=3) if rules_each is None else rules_each
     scenarios = [

@@ -7,22 +7,21 @@ from typing import Any
 
 import pytest
 
-import schedules  # noqa: F401 - registers the commands
 from oms_workers.database import connection, database_now, execute, rows
-from oms_workers.fulfilment.commands.registry import (
+from oms_workers.fulfilment.first_planning import plan_waiting_orders
+from oms_workers.orders.held_orders import NotHeldError, release_order
+from oms_workers.packages.commands.registry import (
     Request,
     UnknownCommandError,
-    UnknownPackageError,
     WrongStateError,
     commands,
     run_command,
 )
-from oms_workers.fulfilment.commands.rejections import NotInPackageError
-from oms_workers.fulfilment.held_orders import NotHeldError, release_order
-from oms_workers.fulfilment.models import PackageState, TransferState
-from oms_workers.fulfilment.reconciliation import miscounted, ownerless
-from oms_workers.fulfilment.states import PACKAGE_TRANSITIONS, TRANSFER_TRANSITIONS
-from oms_workers.fulfilment.waiting import plan_waiting_orders
+from oms_workers.packages.commands.rejections import NotInPackageError
+from oms_workers.packages.locked import UnknownPackageError
+from oms_workers.packages.models import PackageState, TransferState
+from oms_workers.packages.reconciliation import miscounted, ownerless
+from oms_workers.packages.states import PACKAGE, TRANSFER
 from oms_workers.reservations.discrepancies import Meaning
 from oms_workers.scheduling.run import Run
 from tests.fulfilment.samples import a_scenario, load_merchant
@@ -176,7 +175,7 @@ def test_a_command_in_a_wrong_state_names_both_and_changes_nothing(package: str,
 
 def test_every_command_is_a_transition_that_the_states_allow() -> None:
     for known in commands():
-        transitions: Any = PACKAGE_TRANSITIONS if known.subject == "package" else TRANSFER_TRANSITIONS
+        transitions: Any = PACKAGE.transitions if known.subject == "package" else TRANSFER.transitions
         assert all(transitions[state] for state in known.states), known.name
         assert known.summary, known.name
 

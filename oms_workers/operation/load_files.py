@@ -1,28 +1,29 @@
-"""A merchant's files: what `oms load` reads, checked whole before anything is written."""
+"""The files of `oms load`, checked whole before anything is written."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from oms_workers.database import connection, database_now, retry_transient, rows, transaction
-from oms_workers.fulfilment.commands.registry import circumstances_of
-from oms_workers.fulfilment.loading import load_scenarios
-from oms_workers.fulfilment.planning.scenarios import Scenario
-from oms_workers.fulfilment.shortfalls import relieve_shortfalls
+from oms_workers.database import connection, database_now, retry_transient, transaction
+from oms_workers.fulfilment.planning.scenarios import ScenarioSpec
+from oms_workers.fulfilment.scenarios import load_scenarios
+from oms_workers.packages.shortfalls import relieve_shortfalls
 from oms_workers.reservations.loading import LoadError, LocationSpec, StockSpec, load_locations, load_stock
+from oms_workers.reservations.models import Location
+from oms_workers.sets import column
 
 _MAX_PROBLEMS = 10
 
 
-class Merchant(BaseModel):
+class MerchantFile(BaseModel):
     """One file: any of these lists."""
 
     model_config = ConfigDict(extra="forbid")
 
     locations: list[LocationSpec] = []
     stock: list[StockSpec] = []
-    scenarios: list[Scenario] = []
+    scenarios: list[ScenarioSpec] = []
 
 
 def load_files(files: Sequence[Path]) -> dict[str, int]:
@@ -31,31 +32,31 @@ def load_files(files: Sequence[Path]) -> dict[str, int]:
 
     Raises `LoadError`, which names the file, the place in it and what is wrong.
     """
-    merchants = [_read(file) for file in files]
+    contents = [_read(file) for file in files]
     with connection():
-        counts = retry_transient(lambda: _write(merchants))
-        # In transactions of their own: orders and packages are locked before stock, never after it. Task 3
-        # does the same, should this process end here.
-        circumstances = circumstances_of("oms load", database_now())
-        return {**counts, "packages short of stock": relieve_shortfalls(circumstances)}
+        counts = retry_transient(lambda: _write(contents))
+        # In transactions of their own: orders and packages are locked before stock, never after it. Should
+        # this process end here, `fulfil_replaning_orders` does the same.
+        given_way = relieve_shortfalls(actor="oms load", at=database_now())
+        return {**counts, "packages short of stock": given_way}
 
 
-def _write(merchants: Sequence[Merchant]) -> dict[str, int]:
+def _write(contents: Sequence[MerchantFile]) -> dict[str, int]:
     with transaction():
         at = database_now()
-        scenarios = [spec for merchant in merchants for spec in merchant.scenarios]
+        scenarios = [spec for content in contents for spec in content.scenarios]
         counts = {
-            "locations": load_locations([spec for merchant in merchants for spec in merchant.locations]),
-            "stock levels": load_stock([spec for merchant in merchants for spec in merchant.stock], at=at),
+            "locations": load_locations([spec for content in contents for spec in content.locations]),
+            "stock levels": load_stock([spec for content in contents for spec in content.stock], at=at),
             "scenarios": load_scenarios(scenarios),
         }
         _check_locations(scenarios)
         return counts
 
 
-def _check_locations(scenarios: Sequence[Scenario]) -> None:
+def _check_locations(scenarios: Sequence[ScenarioSpec]) -> None:
     """A rule that names a location which does not exist would in silence never use it."""
-    known = {location.code for location in rows("SELECT code FROM locations")}
+    known = {*column(Location.select(Location.code))}
     for scenario in scenarios:
         for rule in scenario.rules:
             for filters in (rule.filters, rule.transfer_from):
@@ -67,9 +68,9 @@ def _check_locations(scenarios: Sequence[Scenario]) -> None:
                     )
 
 
-def _read(file: Path) -> Merchant:
+def _read(file: Path) -> MerchantFile:
     try:
-        return Merchant.model_validate_json(file.read_bytes())
+        return MerchantFile.model_validate_json(file.read_bytes())
     except ValidationError as error:
         details = error.errors(include_url=False, include_context=False)
         problems = [

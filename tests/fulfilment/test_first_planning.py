@@ -9,9 +9,9 @@ import pytest
 import settings
 from oms_workers.broker import stopping
 from oms_workers.database import connection_parameters, database_now, execute, rows
-from oms_workers.fulfilment import snapshot, waiting
-from oms_workers.fulfilment.snapshot import NoDefaultLocationError
-from oms_workers.fulfilment.waiting import plan_waiting_orders
+from oms_workers.fulfilment import batches, first_planning, planner_input
+from oms_workers.fulfilment.first_planning import plan_waiting_orders
+from oms_workers.fulfilment.planner_input import NoDefaultLocationError
 from oms_workers.scheduling.run import Run
 from tests.fulfilment.samples import a_scenario, assert_sound, load_merchant
 from tests.orders.samples import an_order, store_orders
@@ -63,15 +63,17 @@ def test_orders_become_packages_with_stock_reserved() -> None:
     assert rows(
         "SELECT sku, quantity, kind, reason FROM stock_movements WHERE kind = 'reserved' ORDER BY id"
     ) == [
-        ("CHAIR", 1, "reserved", waiting.ACTOR),
-        ("CHAIR", 1, "reserved", waiting.ACTOR),
-        ("LAMP", 1, "reserved", waiting.ACTOR),
+        ("CHAIR", 1, "reserved", first_planning.ACTOR),
+        ("CHAIR", 1, "reserved", first_planning.ACTOR),
+        ("LAMP", 1, "reserved", first_planning.ACTOR),
     ]
-    assert [row.action for row in rows("SELECT action FROM audit_events ORDER BY id")] == [
-        "received",
-        "planned",
-        "created",
-        "created",
+    events = rows("SELECT object_type, action FROM audit_events ORDER BY id")
+    assert [tuple(event) for event in events] == [
+        ("order", "received"),
+        ("order", "planned"),
+        ("plan", "created"),
+        ("package", "created"),
+        ("package", "created"),
     ]
     assert_sound()
 
@@ -151,7 +153,7 @@ def test_held_planned_and_settled_orders_are_left_alone() -> None:
 
 
 def test_batches_follow_one_another_until_none_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(waiting, "BATCH", 3)
+    monkeypatch.setattr(first_planning, "BATCH", 3)
     load_merchant(PLACES, {("CHAIR", "GEBZE"): 100}, GREEDY)
     store_orders(*(an_order(key, skus=("CHAIR",)) for key in range(1, 12)))
 
@@ -160,7 +162,7 @@ def test_batches_follow_one_another_until_none_is_left(monkeypatch: pytest.Monke
 
 
 def test_told_to_stop_it_ends_after_its_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(waiting, "BATCH", 3)
+    monkeypatch.setattr(first_planning, "BATCH", 3)
     load_merchant(PLACES, {("CHAIR", "GEBZE"): 100}, GREEDY)
     store_orders(*(an_order(key, skus=("CHAIR",)) for key in range(1, 12)))
     stopping.set()
@@ -189,14 +191,14 @@ def test_an_order_that_makes_the_planner_fail_is_put_off_and_stops_no_other(
 ) -> None:
     load_merchant(PLACES, {("CHAIR", "GEBZE"): 9}, GREEDY)
     store_orders(*(an_order(key, skus=("CHAIR",)) for key in (1, 2, 3)))
-    good = waiting.Planner.plan
+    good = planner_input.Planner.plan
 
     def plan(self: Any, order: Any) -> Any:
         if order.id == 2:
             raise ZeroDivisionError("a planner's bug")
         return good(self, order)
 
-    monkeypatch.setattr(waiting.Planner, "plan", plan)
+    monkeypatch.setattr(planner_input.Planner, "plan", plan)
 
     counts = plan_all()
 
@@ -263,15 +265,15 @@ def test_a_batch_that_takes_long_to_plan_is_committed_as_far_as_it_came(
 ) -> None:
     load_merchant(PLACES, {("CHAIR", "GEBZE"): 9}, GREEDY)
     store_orders(*(an_order(key, skus=("CHAIR",)) for key in range(1, 6)))
-    monkeypatch.setattr(waiting, "PLANNING_SECONDS", 0)
+    monkeypatch.setattr(batches, "PLANNING_SECONDS", 0)
     committed: list[int] = []
-    real = waiting.commit_plans
+    real = batches.commit_plans
 
     def commit(plans: Any, *arguments: Any, **options: Any) -> Any:
         committed.append(len(plans))
         return real(plans, *arguments, **options)
 
-    monkeypatch.setattr(waiting, "commit_plans", commit)
+    monkeypatch.setattr(batches, "commit_plans", commit)
 
     counts = plan_all()
 
@@ -297,7 +299,7 @@ def test_stock_that_others_took_meanwhile_is_planned_again_from_what_is_left(
 ) -> None:
     load_merchant(PLACES, {("CHAIR", "GEBZE"): 1, ("CHAIR", "IZMIR"): 1}, GREEDY)
     store_orders(an_order(7, skus=("CHAIR",)))
-    real = snapshot.available
+    real = planner_input.available
     looks = 0
 
     def stale(skus: Any) -> Any:
@@ -309,7 +311,7 @@ def test_stock_that_others_took_meanwhile_is_planned_again_from_what_is_left(
                 other.execute("UPDATE stock SET on_hand = 0 WHERE location_id = 1")
         return found
 
-    monkeypatch.setattr(snapshot, "available", stale)
+    monkeypatch.setattr(planner_input, "available", stale)
 
     counts = plan_all()
 
@@ -321,14 +323,14 @@ def test_stock_that_others_took_meanwhile_is_planned_again_from_what_is_left(
 def test_an_order_that_always_loses_waits_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     load_merchant(PLACES, {("CHAIR", "GEBZE"): 0}, GREEDY)
     store_orders(an_order(7, skus=("CHAIR",)))
-    monkeypatch.setattr(snapshot, "available", lambda skus: {"CHAIR": {1: 5}})
+    monkeypatch.setattr(planner_input, "available", lambda skus: {"CHAIR": {1: 5}})
 
     counts = plan_all()
 
     assert counts["orders"] == 0
     assert states() == {"7": "waiting"}
     (order,) = rows("SELECT next_plan_at - now() AS pause FROM orders")
-    assert timedelta(seconds=50) < order.pause <= waiting.LOSER_PAUSE
+    assert timedelta(seconds=50) < order.pause <= first_planning.LOSER_PAUSE
     assert_sound()
 
 
@@ -365,7 +367,7 @@ def test_an_order_planned_before_gets_the_next_attempt_and_new_numbers() -> None
 def test_help_is_wanted_only_for_more_than_a_batch(
     monkeypatch: pytest.MonkeyPatch, waiting_orders: int, more: bool
 ) -> None:
-    monkeypatch.setattr(waiting, "BATCH", 3)
+    monkeypatch.setattr(first_planning, "BATCH", 3)
     store_orders(*(an_order(key) for key in range(1, waiting_orders + 1)))
 
-    assert waiting.more_than_a_batch() is more
+    assert first_planning.more_than_a_batch() is more

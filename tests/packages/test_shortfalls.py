@@ -11,14 +11,13 @@ import pytest
 import schedules  # noqa: F401 - registers the commands
 import settings
 from oms_workers.database import connection, connection_parameters, database_now, execute, rows
-from oms_workers.fulfilment import shortfalls
-from oms_workers.fulfilment.commands.registry import (
-    circumstances_of,
+from oms_workers.fulfilment.transfer_replanning import replan_transfers
+from oms_workers.operation.load_files import load_files
+from oms_workers.packages import shortfalls
+from oms_workers.packages.commands.registry import (
     run_command,
 )
-from oms_workers.fulfilment.merchant import load_files
-from oms_workers.fulfilment.shortfalls import relieve_shortfalls
-from oms_workers.fulfilment.transfer_replanning import replan_transfers
+from oms_workers.packages.shortfalls import relieve_shortfalls
 from tests.fulfilment.samples import a_scenario, assert_books_balance, assert_sound, load_merchant
 from tests.fulfilment.steps import (
     GREEDY,
@@ -63,7 +62,7 @@ def test_what_is_being_prepared_stays_even_when_it_is_short() -> None:
     run_command("P2-1", "START_PREPARING", actor="tests")
     set_stock("CHAIR", "GEBZE", 0)
 
-    assert relieve_shortfalls(circumstances_of("task", database_now())) == 1
+    assert relieve_shortfalls(actor="task", at=database_now()) == 1
 
     assert [state for _, _, state in packages()] == [910, 200]
     assert rows("SELECT on_hand, reserved FROM stock") == [(0, 1)]
@@ -80,7 +79,7 @@ def test_stock_that_has_come_back_meanwhile_sends_nobody_elsewhere(monkeypatch: 
     monkeypatch.setattr(shortfalls, "_candidates", lambda: candidates)
 
     assert len(candidates) == 1
-    assert relieve_shortfalls(circumstances_of("task", database_now())) == 0
+    assert relieve_shortfalls(actor="task", at=database_now()) == 0
     assert packages() == [("P1-1", "GEBZE", 100)]
 
 
@@ -92,7 +91,7 @@ def test_a_transfer_whose_source_is_short_looks_for_another_one() -> None:
     set_stock("LAMP", "IZMIR", 0)
     set_stock("LAMP", "ANKARA", 1)
 
-    assert relieve_shortfalls(circumstances_of("task", database_now())) == 1
+    assert relieve_shortfalls(actor="task", at=database_now()) == 1
     assert transfers() == [("T1-1-1", "IZMIR", 920)]
     assert replan_transfers(a_run())["replaced"] == 1
     assert transfers()[-1] == ("T1-1-2", "ANKARA", 100)
@@ -107,7 +106,7 @@ def test_a_package_that_waits_for_a_transfer_gives_way_too() -> None:
     plan_all()
     set_stock("CHAIR", "GEBZE", 0)
 
-    assert relieve_shortfalls(circumstances_of("task", database_now())) == 1
+    assert relieve_shortfalls(actor="task", at=database_now()) == 1
     assert packages() == [("P1-1", "GEBZE", 910)]
     assert transfers() == [("T1-1-1", "IZMIR", 1000)]
     assert_books_balance()
@@ -122,7 +121,7 @@ def test_one_order_that_somebody_holds_keeps_nobody_from_giving_way(monkeypatch:
     try:
         with psycopg.connect(**connection_parameters(settings.current())) as other:
             other.execute("SELECT 1 FROM orders WHERE id = 1 FOR UPDATE")
-            assert relieve_shortfalls(circumstances_of("task", database_now())) == 1
+            assert relieve_shortfalls(actor="task", at=database_now()) == 1
     finally:
         execute("SET lock_timeout = '10s'")
 
@@ -136,7 +135,7 @@ def test_a_discrepancy_alone_is_no_shortfall() -> None:
     run_command("P1-1", "PRODUCT_NOT_FOUND", actor="tests")
     set_stock("CHAIR", "GEBZE", 1)
 
-    assert relieve_shortfalls(circumstances_of("task", database_now())) == 0
+    assert relieve_shortfalls(actor="task", at=database_now()) == 0
 
 
 @pytest.mark.parametrize("quota", [10_000, None])

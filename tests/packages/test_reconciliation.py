@@ -6,12 +6,12 @@ import pytest
 
 import schedules  # noqa: F401 - registers the commands
 from oms_workers.database import database_now, execute, rows
-from oms_workers.fulfilment.reconciliation import fix, miscounted, ownerless, uncovered
-from oms_workers.fulfilment.waiting import plan_waiting_orders
+from oms_workers.fulfilment.first_planning import plan_waiting_orders
+from oms_workers.packages.reconciliation import fix, miscounted, ownerless, uncovered
 from oms_workers.scheduling.run import Run
-from tests.fulfilment.commands.test_commands import package  # noqa: F401 - a fixture
 from tests.fulfilment.samples import a_scenario, assert_books_balance, load_merchant
 from tests.orders.samples import an_order, store_orders
+from tests.packages.commands.test_commands import package  # noqa: F401 - a fixture
 
 NOTHING = {"counters set": 0, "reservations released": 0, "items covered": 0}
 

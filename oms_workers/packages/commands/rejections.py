@@ -1,21 +1,22 @@
 """Rejections: a location says that it will not, or cannot, send a package.
 
-The package gives back what it holds and waits for another plan; its lines remember the location, so that
-they do not return to the same shelf; and what the rejection says of the stock becomes a discrepancy.
+The package gives back what it holds and waits for another plan. Its lines remember the location, so that they
+do not return to the same shelf. What the rejection says of the stock becomes a discrepancy.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
-from oms_workers.audit_events.record import Event, record
-from oms_workers.database import execute, row
+from oms_workers.audit_events.door import Change
 from oms_workers.errors import OmsError
-from oms_workers.fulfilment.commands.exclusions import exclude
-from oms_workers.fulfilment.commands.holdings import give_back, units_held_by
-from oms_workers.fulfilment.commands.registry import Circumstances, Item, Package, Request, command
-from oms_workers.fulfilment.models import PackageState
-from oms_workers.fulfilment.package_rows import next_ids
-from oms_workers.fulfilment.states import Change, change_packages
+from oms_workers.packages.circumstances import Circumstances
+from oms_workers.packages.commands.registry import Request, command
+from oms_workers.packages.exclusions import exclude
+from oms_workers.packages.holdings import give_back, units_held_by
+from oms_workers.packages.locked import Item, LockedPackage
+from oms_workers.packages.models import Package, PackageItem, PackageState
+from oms_workers.packages.states import PACKAGE
 from oms_workers.reservations.discrepancies import Meaning, block
 from oms_workers.reservations.release import of_package_items, release_reservations
 from oms_workers.reservations.stock import NewReservation, lock, reserve
@@ -28,19 +29,21 @@ class NotInPackageError(OmsError):
 
 
 @command("REFUSE", S.WAITING, S.WAITING_FOR_TRANSFER, S.PREPARING)
-def refuse(package: Package, request: Request, circumstances: Circumstances) -> None:
+def refuse(package: LockedPackage, request: Request, circumstances: Circumstances) -> None:
     """The location does not want to send it; it needs another plan."""
     _reject(package, S.NEEDS_REPLAN, request, Meaning.NOTHING, circumstances)
 
 
 @command("PRODUCT_NOT_FOUND", S.WAITING, S.PREPARING, S.READY_FOR_PACKAGING)
-def product_not_found(package: Package, request: Request, circumstances: Circumstances) -> None:
+def product_not_found(package: LockedPackage, request: Request, circumstances: Circumstances) -> None:
     """An item is not where it should be: the whole package is planned again, elsewhere."""
     _reject(package, S.OUT_OF_STOCK, request, Meaning.ALL, circumstances)
 
 
 @command("PRODUCT_NOT_FOUND_ADVANCED", S.WAITING, S.PREPARING, S.READY_FOR_PACKAGING)
-def product_not_found_advanced(package: Package, request: Request, circumstances: Circumstances) -> None:
+def product_not_found_advanced(
+    package: LockedPackage, request: Request, circumstances: Circumstances
+) -> None:
     """Only the missing items are planned again, elsewhere; the package keeps the rest."""
     if not request.missing:
         raise NotInPackageError(
@@ -54,19 +57,23 @@ def product_not_found_advanced(package: Package, request: Request, circumstances
 
 
 @command("DEFECTIVE_PRODUCT", S.WAITING, S.PREPARING, S.READY_FOR_PACKAGING)
-def defective_product(package: Package, request: Request, circumstances: Circumstances) -> None:
+def defective_product(package: LockedPackage, request: Request, circumstances: Circumstances) -> None:
     """An item is there and cannot be sold: the package is planned again, elsewhere."""
     _reject(package, S.DEFECTIVE_PRODUCT, request, Meaning.QUANTITY, circumstances)
 
 
 @command("UNAVAILABLE", S.WAITING, S.WAITING_FOR_TRANSFER, S.PREPARING, S.READY_FOR_PACKAGING)
-def unavailable(package: Package, request: Request, circumstances: Circumstances) -> None:
+def unavailable(package: LockedPackage, request: Request, circumstances: Circumstances) -> None:
     """The location cannot send it, for a reason that says nothing about its stock."""
     _reject(package, S.UNAVAILABLE, request, Meaning.NOTHING, circumstances)
 
 
 def _reject(
-    package: Package, state: PackageState, request: Request, default: Meaning, circumstances: Circumstances
+    package: LockedPackage,
+    state: PackageState,
+    request: Request,
+    default: Meaning,
+    circumstances: Circumstances,
 ) -> None:
     """The whole package waits for another plan; `request.missing` says which skus the meaning is about."""
     _check_missing(package, request.missing)
@@ -78,11 +85,10 @@ def _reject(
     _deny(package, denied, request.meaning or default, state.name, circumstances)
     exclude((item.order_item_id for item in package.items), package.location_id, circumstances)
     content = {"missing": dict(rejected), "reason": request.reason}
-    change = Change(package.id, package.state, state, "rejected", content)
-    change_packages([change], actor=circumstances.actor, at=circumstances.at)
+    circumstances.door.change(PACKAGE, [Change(package.id, package.state, state, "rejected", content)])
 
 
-def _part(package: Package, request: Request, circumstances: Circumstances) -> None:
+def _part(package: LockedPackage, request: Request, circumstances: Circumstances) -> None:
     """Move the missing units to a package of their own, which waits for another plan."""
     at, missing = circumstances.at, _pick(package.items, request.missing)
     touched = [item.id for item, _ in missing]
@@ -94,21 +100,17 @@ def _part(package: Package, request: Request, circumstances: Circumstances) -> N
     ]
     lock({(new.sku, new.location_id) for new in kept})
     reserve(kept, reason="PRODUCT_NOT_FOUND_ADVANCED", at=at)
-    execute("UPDATE packages SET version = version + 1, changed_at = %s WHERE id = %s", (at, package.id))
-    new_id, new_number = _add_package(package, circumstances)
-    _move_items(missing, new_id)
+    new = _add_package(package, circumstances)
+    _move_items(missing, new.id)
     meaning = request.meaning or Meaning.ALL
     _deny(package, request.missing, meaning, "PRODUCT_NOT_FOUND_ADVANCED", circumstances)
     exclude((item.order_item_id for item, _ in missing), package.location_id, circumstances)
-    content = {"missing": dict(request.missing), "package": new_number, "reason": request.reason}
-    events = [
-        Event("package", package.id, "parted", content),
-        Event("package", new_id, "created", {"order": package.order_id, "state": S.OUT_OF_STOCK.value}),
-    ]
-    record(events, actor=circumstances.actor, at=at)
+    content = {"missing": dict(request.missing), "package": new.number, "reason": request.reason}
+    parted = Change(package.id, package.state, package.state, "parted", content)
+    circumstances.door.change(PACKAGE, [parted])
 
 
-def _check_missing(package: Package, missing: Mapping[str, int]) -> None:
+def _check_missing(package: LockedPackage, missing: Mapping[str, int]) -> None:
     units = _units(package.items)
     for sku, count in missing.items():
         if not 0 < count <= units.get(sku, 0):
@@ -137,49 +139,64 @@ def _pick(items: Iterable[Item], missing: Mapping[str, int]) -> list[tuple[Item,
     return picked
 
 
-def _add_package(package: Package, circumstances: Circumstances) -> tuple[int, str]:
-    (new_id,) = next_ids("packages", 1)
-    count = row("SELECT count(*) + 1 AS number FROM packages WHERE order_id = %s", (package.order_id,))
-    number = f"P{package.order_id}-{count.number if count else 1}"
-    execute(
-        """
-        INSERT INTO packages (id, number, order_id, plan_id, location_id, state, created_at, changed_at)
-        VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
-        """,
-        (
-            new_id,
-            number,
-            package.order_id,
-            package.plan_id,
-            package.location_id,
-            S.OUT_OF_STOCK.value,
-            circumstances.at,
-            circumstances.at,
-        ),
+class _PartedPackage(NamedTuple):
+    id: int
+    number: str
+    order_id: int
+    plan_id: int
+    location_id: int
+    state: PackageState
+
+
+class _Moved(NamedTuple):
+    id: int
+    package_id: int
+    state: PackageState
+
+
+class _Reduced(NamedTuple):
+    id: int
+    quantity: int
+
+
+class _PartedItem(NamedTuple):
+    package_id: int
+    order_item_id: int
+    sku: str
+    quantity: int
+    state: PackageState
+
+
+def _add_package(package: LockedPackage, circumstances: Circumstances) -> _PartedPackage:
+    (new_id,) = Package.next_ids(1)
+    before = Package.select(Package.id).where(Package.order == package.order_id).count()
+    number = f"P{package.order_id}-{before + 1}"
+    new = _PartedPackage(
+        new_id, number, package.order_id, package.plan_id, package.location_id, S.OUT_OF_STOCK
     )
-    return new_id, number
+    circumstances.door.create(
+        PACKAGE,
+        [new],
+        contents=[{"order": package.order_id}],
+        created_at=circumstances.at,
+        changed_at=circumstances.at,
+    )
+    return new
 
 
 def _move_items(missing: list[tuple[Item, int]], package_id: int) -> None:
-    for item, units in missing:
-        if units == item.quantity:
-            execute(
-                "UPDATE package_items SET package_id = %s, state = %s WHERE id = %s",
-                (package_id, S.OUT_OF_STOCK.value, item.id),
-            )
-            continue
-        execute("UPDATE package_items SET quantity = quantity - %s WHERE id = %s", (units, item.id))
-        execute(
-            """
-            INSERT INTO package_items (package_id, order_item_id, sku, quantity, state)
-            VALUES (%s, %s, %s, %s, %s)
-            """,
-            (package_id, item.order_item_id, item.sku, units, S.OUT_OF_STOCK.value),
-        )
+    state = S.OUT_OF_STOCK
+    whole = [_Moved(item.id, package_id, state) for item, units in missing if units == item.quantity]
+    parts = [(item, units) for item, units in missing if units < item.quantity]
+    PackageItem.update_set(whole)
+    PackageItem.update_set([_Reduced(item.id, item.quantity - units) for item, units in parts])
+    PackageItem.insert_set(
+        [_PartedItem(package_id, item.order_item_id, item.sku, units, state) for item, units in parts]
+    )
 
 
 def _deny(
-    package: Package,
+    package: LockedPackage,
     rejected: Mapping[str, int],
     meaning: Meaning,
     reason: str,

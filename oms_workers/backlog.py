@@ -1,0 +1,53 @@
+"""What waits, as the rooms say it: each registers the states in which its objects wait.
+
+register_waiting(Waiting("orders held", since(Order.placed_at).where(...)))
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from peewee import SQL, fn
+
+from oms_workers.errors import OmsError
+
+
+class DoubleWaitingError(OmsError):
+    """Two rooms register one state."""
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A state in which things wait, and the keys of the tasks that look for them.
+
+    `query` makes the query for how many there are, and since when the oldest waits: see `count_since`. It
+    must use an index that holds only what waits. Where `at_locations` is true, people at the locations work
+    on it. With neither a task nor people at locations, it waits for an operator.
+    """
+
+    state: str
+    query: Callable[[], Any]
+    env_keys: tuple[str, ...] = ()
+    at_locations: bool = False
+
+
+_registered: dict[str, Waiting] = {}
+
+
+def register_waiting(*rows: Waiting) -> None:
+    """Add rows to the backlog. Raises `DoubleWaitingError` where a state is there already."""
+    for row in rows:
+        if row.state in _registered:
+            raise DoubleWaitingError(f"The backlog's row {row.state!r} is registered twice.")
+        _registered[row.state] = row
+
+
+def registered_waiting() -> list[Waiting]:
+    """All rows, in the order in which they were registered."""
+    return [*_registered.values()]
+
+
+def count_since(moment: Any, *conditions: Any) -> Any:
+    """The query for how many rows of a model meet the conditions, and the oldest `moment` of them."""
+    counted = moment.model.select(fn.COUNT(SQL("*")).alias("waiting"), fn.MIN(moment).alias("oldest"))
+    return counted.where(*conditions) if conditions else counted

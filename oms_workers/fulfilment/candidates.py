@@ -1,0 +1,157 @@
+"""Packages that wait for another plan and have a chance: found, then claimed with their orders."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from peewee import Value
+
+from oms_workers.database import rows
+from oms_workers.fulfilment.orders_to_plan import ClaimedOrder, ClaimedPackage
+from oms_workers.orders.models import CLOSED_LINE_STATUSES, Order, OrderState
+from oms_workers.packages.models import Package, PackageItem, PackageState
+from oms_workers.sets import among, column, fetch, for_change, one_of
+
+#: Items that may wait before the search starts from what is available instead.
+FEW = 2_000
+
+#: A package of which nothing could be placed, though something was available, is tried again after this even
+#: if nothing has come to it since: an order's address may have changed, or what it was worth.
+RETRY_ANYWAY = timedelta(hours=6)
+
+#: What was changed a moment before an attempt may have been committed after it.
+LONGEST_TRANSACTION = timedelta(minutes=5)
+
+#: Whether another attempt may differ from the last one: more of its skus has become available since, or its
+#: exclusion has ended, or the rules or the locations have changed; where a location has a quota, always,
+#: since that is freed by every package that leaves.
+_MAY_BEAR_FRUIT = """
+    fruitless_at IS NULL
+    OR fruitless_at < %(now)s - %(anyway)s::interval
+    OR fruitless_at - %(margin)s::interval < (SELECT max(changed_at) FROM locations)
+    OR fruitless_at - %(margin)s::interval < (SELECT max(changed_at) FROM scenarios)
+    OR EXISTS (SELECT FROM locations WHERE active AND quota IS NOT NULL)
+    OR EXISTS (
+        SELECT FROM package_items AS own
+        JOIN stock ON stock.sku = own.sku AND on_hand > reserved + safety
+        WHERE own.package_id = packages.id AND risen_at > fruitless_at - %(margin)s::interval
+    )
+    OR EXISTS (
+        SELECT FROM package_items AS own
+        JOIN excluded_locations AS excluded USING (order_item_id)
+        WHERE own.package_id = packages.id AND excluded.until BETWEEN fruitless_at AND %(now)s
+    )
+"""
+
+#: From whichever is less: the skus that a few wait for, or those that are available. The indexes
+#: package_items_unplanned and stock_available hold no more than these.
+_WAITED_FOR = "SELECT DISTINCT sku FROM package_items WHERE state IN ({states})"
+_AVAILABLE = "SELECT DISTINCT sku FROM stock WHERE on_hand > reserved + safety"
+
+_CANDIDATES = """
+    WITH available AS MATERIALIZED (
+        {skus}
+    ), waiting AS MATERIALIZED (
+        SELECT DISTINCT item.package_id
+        FROM available
+        CROSS JOIN LATERAL (
+            SELECT package_id
+            FROM package_items
+            JOIN order_items ON order_items.id = order_item_id AND order_items.status <> ALL(%(closed)s)
+            WHERE package_items.sku = available.sku AND package_items.state IN ({states})
+            OFFSET 0
+        ) AS item
+        WHERE EXISTS (
+            SELECT FROM stock
+            JOIN locations ON locations.id = stock.location_id AND locations.active
+            WHERE stock.sku = available.sku AND on_hand > reserved + safety
+              AND NOT EXISTS (
+                  -- As the planner does: what has rejected a sku of the package has rejected all of it.
+                  SELECT FROM excluded_locations AS excluded
+                  JOIN package_items AS same USING (order_item_id)
+                  WHERE same.package_id = item.package_id AND same.sku = available.sku
+                    AND excluded.location_id = stock.location_id
+                    AND excluded.until > %(now)s
+              )
+        )
+    )
+    SELECT packages.id AS package_id, packages.order_id
+    FROM waiting
+    JOIN packages ON packages.id = waiting.package_id
+    JOIN orders ON orders.id = packages.order_id
+    WHERE packages.state IN ({states})
+      AND (replanned_at IS NULL OR replanned_at < %(slot)s)
+      AND orders.state = %(planned)s
+      AND ({may_bear_fruit})
+    ORDER BY orders.priority DESC, promised_at, placed_at, packages.id
+    LIMIT %(limit)s
+"""
+
+
+class Candidate(NamedTuple):
+    """A package that has a chance, and its order."""
+
+    package_id: int
+    order_id: int
+
+
+def find_candidates(
+    states: Sequence[PackageState], *, slot: datetime, now: datetime, limit: int
+) -> list[Candidate]:
+    """The packages that have a chance and were not tried since `slot`, the most urgent first."""
+    listed = ", ".join(str(state.value) for state in states)
+    skus = (_WAITED_FOR if _few_wait(states) else _AVAILABLE).format(states=listed)
+    # SQL: OFFSET 0 keeps PostgreSQL from turning the search round and reading all that wait.
+    return rows(
+        _CANDIDATES.format(skus=skus, states=listed, may_bear_fruit=_MAY_BEAR_FRUIT),
+        {
+            "now": now,
+            "slot": slot,
+            "limit": limit,
+            "planned": OrderState.PLANNED.value,
+            "closed": [status.value for status in CLOSED_LINE_STATUSES],
+            "anyway": RETRY_ANYWAY,
+            "margin": LONGEST_TRANSACTION,
+        },
+        into=Candidate,
+    )
+
+
+def _few_wait(states: Sequence[PackageState]) -> bool:
+    waiting = PackageItem.select(Value(1)).where(among(PackageItem.state, states)).limit(FEW + 1)
+    return len(column(waiting)) <= FEW
+
+
+def claim_orders(order_ids: Sequence[int]) -> dict[int, ClaimedOrder]:
+    """Lock the planned ones of these orders, skipping those that others work on; by id."""
+    query = (
+        Order.select(Order.id, Order.plan_version, Order.facts)
+        .where(one_of(Order.id, order_ids), Order.state == OrderState.PLANNED)
+        .order_by(Order.id)
+    )
+    found = fetch(for_change(query, skip_locked=True), ClaimedOrder)
+    return {order.id: order for order in found}
+
+
+def claim_packages(
+    candidates: Sequence[Candidate],
+    orders: Sequence[int],
+    states: Sequence[PackageState],
+    slot: datetime,
+) -> list[ClaimedPackage]:
+    """Lock the packages of these locked orders that are still to be tried, the most urgent first."""
+    untried = Package.replanned_at.is_null() | (Package.replanned_at < slot)
+    query = (
+        Package.select(
+            Package.id, Package.order, Package.state, Package.replan_attempts, Package.cancel_after
+        )
+        .where(
+            one_of(Package.id, [candidate.package_id for candidate in candidates]),
+            one_of(Package.order, orders),
+            among(Package.state, states),
+            untried,
+        )
+        .order_by(Package.id)
+    )
+    packages = {package.id: package for package in fetch(for_change(query), ClaimedPackage)}
+    return [packages[each.package_id] for each in candidates if each.package_id in packages]

@@ -1,0 +1,99 @@
+"""First planning: the orders that wait become packages, a batch at a time, until none is left."""
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from oms_workers.audit_events.door import Door
+from oms_workers.database import connection, database_now
+from oms_workers.fulfilment.batches import Progress, Source, plan_in_batches
+from oms_workers.fulfilment.orders_to_plan import ClaimedOrder, read_orders
+from oms_workers.fulfilment.planning.planner import Planner
+from oms_workers.fulfilment.planning.plans import OrderToPlan, Plan
+from oms_workers.orders.models import Order, OrderState
+from oms_workers.orders.states import ORDER
+from oms_workers.scheduling.run import Run
+from oms_workers.sets import among, exists, fetch, for_change, one_of
+
+ACTOR = "oms.fulfilment.tasks.fulfil_waiting_orders"
+
+#: Orders of one transaction: large enough that a statement's overhead is nothing, small enough that the
+#: stock which it locks is free again in a fraction of a second.
+BATCH = 500
+
+#: How long an order waits that has lost its stock to others too often.
+LOSER_PAUSE = timedelta(minutes=1)
+
+#: An order that cannot be planned for a reason that is not its stock is looked at again after this.
+FAILURE_PAUSE = timedelta(minutes=10)
+
+
+def plan_waiting_orders(run: Run) -> dict[str, int]:
+    """Plan until no order waits or the run has to stop; returns how many orders and packages were made."""
+    counts = Counter(orders=0, packages=0, out_of_stock=0)
+    return plan_in_batches(run, WaitingOrders(), Progress(counts))
+
+
+def more_than_a_batch() -> bool:
+    """Whether more orders wait than one transaction takes, so that others should help."""
+    with connection():
+        return exists(_due(database_now()).offset(BATCH))
+
+
+class WaitingOrders(Source):
+    """The orders that wait, the most urgent first."""
+
+    actor = ACTOR
+
+    @property
+    def batch(self) -> int:  # type: ignore[override]
+        return BATCH
+
+    def claim(self, limit: int, now: datetime) -> list[OrderToPlan] | None:
+        query = _due(now).order_by(Order.priority.desc(), Order.promised_at, Order.placed_at, Order.id)
+        claimed = fetch(for_change(query.limit(limit), skip_locked=True), ClaimedOrder)
+        return read_orders(claimed) if claimed else None
+
+    def advance(self, limit: int) -> None:
+        """The states of the orders say which are done."""
+
+    def is_worth_planning(self, planner: Planner, order: OrderToPlan) -> bool:  # noqa: ARG002
+        return True
+
+    def places(self, plan: Plan) -> bool:  # noqa: ARG002
+        """What no rule can place becomes a package in out_of_stock."""
+        return True
+
+    def finish(self, door: Door, written: Sequence[Plan], fruitless: Sequence[Plan]) -> Counter[str]:  # noqa: ARG002
+        counts = Counter(
+            orders=len(written),
+            packages=sum(len(plan.parcels) for plan in written),
+            out_of_stock=sum(bool(plan.leftovers) for plan in written if plan.hold_reason is None),
+        )
+        held = sum(plan.hold_reason is not None for plan in written)
+        return counts + Counter(held=held)
+
+    def give_up(self, door: Door, losers: Sequence[Plan]) -> Counter[str]:
+        _wait([plan.order.id for plan in losers], door.at + LOSER_PAUSE)
+        return Counter()
+
+    def put_off(self, door: Door, order: OrderToPlan, problem: str) -> None:
+        """Unless somebody else has planned it meanwhile."""
+        if _wait([order.id], door.at + FAILURE_PAUSE):
+            door.note(ORDER, order.id, "planning_failed", {"problem": problem})
+
+
+def _due(now: datetime) -> Any:
+    # The index orders_waiting holds only what waits, the most urgent first.
+    query = Order.select(Order.id, Order.plan_version, Order.facts)
+    return query.where(among(Order.state, [OrderState.WAITING]), Order.next_plan_at <= now)
+
+
+def _wait(order_ids: Sequence[int], until: datetime) -> int:
+    """Let these orders wait, those that still do; returns how many did."""
+    if not order_ids:
+        return 0
+    waiting = among(Order.state, [OrderState.WAITING])
+    update = Order.update({Order.next_plan_at: until})
+    return int(update.where(one_of(Order.id, order_ids), waiting).execute())

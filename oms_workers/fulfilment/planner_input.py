@@ -1,0 +1,88 @@
+"""What the planner is given: the merchant's scenarios, locations and stock, as they are at one moment."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from oms_workers.errors import OmsError
+from oms_workers.fulfilment.planning.eligibility import Sieve, Sieved
+from oms_workers.fulfilment.planning.planner import Planner
+from oms_workers.fulfilment.planning.plans import LocationToPlan
+from oms_workers.fulfilment.planning.scenarios import Filters, ScenarioSpec
+from oms_workers.fulfilment.scenarios import active_scenarios
+from oms_workers.packages.open_packages import open_packages
+from oms_workers.reservations.models import Location
+from oms_workers.reservations.stock import available
+from oms_workers.sets import fetch
+
+
+class NoDefaultLocationError(OmsError):
+    """Lines that no rule places have nowhere to wait."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "No location is marked is_default, and lines that no rule places need one; "
+            "mark one in a file for `oms load`."
+        )
+
+
+class PlannerInput(NamedTuple):
+    """A planner for this moment, and what its plans need to be committed.
+
+    `limited` are the locations that have a quota.
+    """
+
+    planner: Planner
+    default_location_id: int
+    limited: frozenset[int]
+
+
+class _LocationRow(NamedTuple):
+    id: int
+    code: str
+    type: str
+    active: bool
+    priority: int
+    country: str | None
+    state: str | None
+    district: str | None
+    latitude: float | None
+    longitude: float | None
+    quota: int | None
+    is_default: bool
+
+    def to_plan(self, open_packages: Mapping[int, int]) -> LocationToPlan:
+        """The location with the packages that it still has to pack."""
+        return LocationToPlan(*self[:-1], open_packages=open_packages.get(self.id, 0))
+
+
+def read_planner_input(skus: Iterable[str]) -> PlannerInput:
+    """Read everything that is needed to plan lines of these skus. Raises `NoDefaultLocationError`."""
+    scenarios = active_scenarios()
+    found = _read_locations()
+    default = next((location.id for location in found if location.is_default), None)
+    if default is None:
+        raise NoDefaultLocationError
+    limited = frozenset(location.id for location in found if location.quota is not None)
+    counts = open_packages(None if _rank_by_density(scenarios) else limited)
+    locations = [location.to_plan(counts) for location in found]
+    return PlannerInput(Planner(scenarios, locations, available(skus)), default, limited)
+
+
+def sieve_locations(filters: Filters, facts: Mapping[str, str]) -> Sieved:
+    """The locations that these filters let through for an order with these facts, and why not the others."""
+    counts = open_packages(None)
+    return Sieve([location.to_plan(counts) for location in _read_locations()]).apply(filters, facts)
+
+
+def _read_locations() -> list[_LocationRow]:
+    columns = [getattr(Location, name) for name in _LocationRow._fields]
+    return fetch(Location.select(*columns).order_by(Location.id), _LocationRow)
+
+
+def _rank_by_density(scenarios: Sequence[ScenarioSpec]) -> bool:
+    return any(
+        criterion.removeprefix("-") == "package_density"
+        for scenario in scenarios
+        for rule in scenario.rules
+        for criterion in rule.ranking
+    )

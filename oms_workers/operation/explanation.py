@@ -1,0 +1,159 @@
+"""What is known about an order's way: its lines, each attempt's trace, its packages and their transfers."""
+
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from peewee import JOIN
+
+from oms_workers.audit_events.door import name_of
+from oms_workers.fulfilment.models import OrderExecutionPlan, PlanState
+from oms_workers.orders.models import Order, OrderItem, OrderState, RejectedOrder
+from oms_workers.orders.naming import is_called
+from oms_workers.packages.models import Package, PackageItem, PackageState, TransferOrder, TransferState
+from oms_workers.reservations.models import Location
+from oms_workers.sets import fetch
+
+
+class _OrderRow(NamedTuple):
+    id: int
+    omnitron_id: int
+    number: str
+    state: OrderState
+    status: str
+    plan_version: int
+    next_plan_at: datetime
+    line_changes: Any
+
+
+class _LineRow(NamedTuple):
+    id: int
+    sku: str
+    quantity: int
+    status: str
+
+
+class _PlanRow(NamedTuple):
+    attempt: int
+    state: PlanState
+    created_at: datetime
+    context: dict[str, Any]
+    package: str | None
+
+
+class _PackageRow(NamedTuple):
+    id: int
+    number: str
+    location: str
+    state: PackageState
+    version: int
+    replan_attempts: int
+
+
+class _ItemRow(NamedTuple):
+    sku: str
+    quantity: int
+
+
+class _TransferRow(NamedTuple):
+    number: str
+    package: str
+    source: str
+    destination: str
+    state: TransferState
+
+
+class _RejectedRow(NamedTuple):
+    omnitron_id: str
+    reason: str
+    first_seen_at: datetime
+    last_seen_at: datetime
+    payload: str
+
+
+def explain_orders(name: str) -> list[dict[str, Any]]:
+    """The orders with this number or Omnitron key, rejected ones included; usually one, or none."""
+    columns = [getattr(Order, field) for field in _OrderRow._fields]
+    found = fetch(Order.select(*columns).where(is_called(name)).order_by(Order.id), _OrderRow)
+    return [_explain(order) for order in found] + _rejected(name)
+
+
+def _explain(order: _OrderRow) -> dict[str, Any]:
+    return {
+        **order._asdict(),
+        "lines": [line._asdict() for line in _lines_of(order.id)],
+        "plans": [plan._asdict() for plan in _plans_of(order.id)],
+        "packages": [
+            {**package._asdict(), "state": name_of(package.state), "items": _items_of(package.id)}
+            for package in _packages_of(order.id)
+        ],
+        "transfers": [
+            {**transfer._asdict(), "state": name_of(transfer.state)} for transfer in _transfers_of(order.id)
+        ],
+    }
+
+
+def _lines_of(order_id: int) -> list[_LineRow]:
+    query = OrderItem.select(OrderItem.id, OrderItem.sku, OrderItem.quantity, OrderItem.status)
+    return fetch(query.where(OrderItem.order == order_id).order_by(OrderItem.id), _LineRow)
+
+
+def _plans_of(order_id: int) -> list[_PlanRow]:
+    plan = OrderExecutionPlan
+    query = (
+        plan.select(plan.attempt, plan.state, plan.created_at, plan.context, Package.number.alias("package"))
+        .join(Package, JOIN.LEFT_OUTER, on=Package.id == plan.package_id)
+        .where(plan.order == order_id)
+        .order_by(plan.attempt)
+    )
+    return fetch(query, _PlanRow)
+
+
+def _packages_of(order_id: int) -> list[_PackageRow]:
+    query = (
+        Package.select(
+            Package.id,
+            Package.number,
+            Location.code.alias("location"),
+            Package.state,
+            Package.version,
+            Package.replan_attempts,
+        )
+        .join(Location)
+        .where(Package.order == order_id)
+        .order_by(Package.id)
+    )
+    return fetch(query, _PackageRow)
+
+
+def _items_of(package_id: int) -> list[dict[str, Any]]:
+    query = PackageItem.select(PackageItem.sku, PackageItem.quantity)
+    found = fetch(query.where(PackageItem.package == package_id).order_by(PackageItem.id), _ItemRow)
+    return [item._asdict() for item in found]
+
+
+def _transfers_of(order_id: int) -> list[_TransferRow]:
+    source, destination = Location.alias("source"), Location.alias("destination")
+    query = (
+        TransferOrder.select(
+            TransferOrder.number,
+            Package.number.alias("package"),
+            source.code.alias("source"),
+            destination.code.alias("destination"),
+            TransferOrder.state,
+        )
+        .join(Package)
+        .join_from(TransferOrder, source, on=source.id == TransferOrder.source)
+        .join_from(TransferOrder, destination, on=destination.id == TransferOrder.destination)
+        .where(Package.order == order_id)
+        .order_by(TransferOrder.id)
+    )
+    return fetch(query, _TransferRow)
+
+
+def _rejected(name: str) -> list[dict[str, Any]]:
+    """Rejected orders are few, and their number is somewhere in the payload."""
+    columns = [getattr(RejectedOrder, field) for field in _RejectedRow._fields]
+    numbered = RejectedOrder.payload.contains(f'"number": "{name}"')
+    found = RejectedOrder.select(*columns).where((RejectedOrder.omnitron_id == name) | numbered)
+    rejected = fetch(found.order_by(RejectedOrder.id), _RejectedRow)
+    return [{"state": "rejected", **order._asdict()} for order in rejected]

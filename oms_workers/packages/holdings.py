@@ -1,0 +1,115 @@
+"""What a package holds of the stock: its own reservations and those of the transfers that it waits for."""
+
+from typing import NamedTuple
+
+from peewee import fn
+
+from oms_workers.audit_events.door import Change
+from oms_workers.packages.circumstances import Circumstances
+from oms_workers.packages.locked import Item, LockedPackage, LockedTransfer
+from oms_workers.packages.models import (
+    TRANSFERS_AT_SOURCE,
+    PackageItem,
+    TransferItem,
+    TransferOrder,
+    TransferState,
+)
+from oms_workers.packages.states import TRANSFER
+from oms_workers.reservations.models import Reservation
+from oms_workers.reservations.release import of_package_items, of_transfer_items, release_reservations
+from oms_workers.sets import among, column, fetch, for_change, one_of
+
+#: Transfers that can be stopped: their goods have not left their source.
+STOPPABLE = (*TRANSFERS_AT_SOURCE, TransferState.OUT_OF_STOCK)
+
+
+class _TransferRow(NamedTuple):
+    id: int
+    state: TransferState
+
+
+class _Units(NamedTuple):
+    sku: str
+    units: int
+
+
+class TransferredItem(NamedTuple):
+    """A row of `transfer_items`, and the item of a package that it is for."""
+
+    id: int
+    package_item_id: int
+    order_item_id: int
+    sku: str
+    quantity: int
+
+    @property
+    def package_item(self) -> Item:
+        """The package's item, with the units that the transfer brings."""
+        return Item(self.package_item_id, self.order_item_id, self.sku, self.quantity)
+
+
+def held_by(package: LockedPackage) -> list[int]:
+    """The live reservations of a locked package, by id."""
+    return of_package_items([item.id for item in package.items])
+
+
+def units_held_by(package: LockedPackage) -> dict[str, int]:
+    """The units by sku that a locked package has reserved at its own location."""
+    query = (
+        Reservation.select(Reservation.sku, fn.SUM(Reservation.quantity).cast("int").alias("units"))
+        .where(one_of(Reservation.id, held_by(package)))
+        .group_by(Reservation.sku)
+    )
+    return dict(fetch(query, _Units))
+
+
+def give_back(package: LockedPackage, reason: str, circumstances: Circumstances) -> None:
+    """Release all that a locked package holds, and stop its transfers where they have not been sent.
+
+    What is on its way arrives, and is on hand at its destination for others.
+    """
+    query = (
+        TransferOrder.select(TransferOrder.id, TransferOrder.state)
+        .where(TransferOrder.package == package.id, among(TransferOrder.state, STOPPABLE))
+        .order_by(TransferOrder.id)
+    )
+    transfers = fetch(for_change(query), _TransferRow)
+    ids = [transfer.id for transfer in transfers]
+    brought = column(TransferItem.select(TransferItem.id).where(one_of(TransferItem.transfer, ids)))
+    release_reservations([*held_by(package), *of_transfer_items(brought)], reason=reason, at=circumstances.at)
+    cancelled = TransferState.CANCELLED
+    circumstances.door.change(
+        TRANSFER,
+        [Change(each.id, each.state, cancelled, "cancelled", {"reason": reason}) for each in transfers],
+    )
+
+
+def items_of(transfer: LockedTransfer) -> list[TransferredItem]:
+    """The transfer's items, each with the package's item that it is for."""
+    query = (
+        TransferItem.select(
+            TransferItem.id,
+            TransferItem.package_item,
+            PackageItem.order_item,
+            TransferItem.sku,
+            TransferItem.quantity,
+        )
+        .join(PackageItem)
+        .where(TransferItem.transfer == transfer.id)
+        .order_by(TransferItem.id)
+    )
+    return fetch(query, TransferredItem)
+
+
+def reservations_of(transfer: LockedTransfer) -> list[int]:
+    """The live reservations that a locked transfer has at its source, by id, locked."""
+    return of_transfer_items([item.id for item in items_of(transfer)])
+
+
+def demand_of(transfer: LockedTransfer, location_id: int) -> dict[tuple[str, int], int]:
+    """What the transfer needs if it is sent from this location."""
+    demand: dict[tuple[str, int], int] = {}
+    for item in items_of(transfer):
+        key = (item.sku, location_id)
+        demand[key] = demand.get(key, 0) + item.quantity
+    return demand

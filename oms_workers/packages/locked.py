@@ -1,0 +1,137 @@
+"""Packages and transfers whose rows are locked: what commands and tasks work on.
+
+Rows are locked in one order, whoever comes: the order, then the package, then its transfer.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from oms_workers.errors import OmsError
+from oms_workers.orders.models import Order
+from oms_workers.packages.models import Package, PackageItem, PackageState, TransferOrder, TransferState
+from oms_workers.sets import column, fetch, fetch_one, for_change
+
+
+class UnknownPackageError(OmsError):
+    """No package or transfer has this number."""
+
+
+class Item(NamedTuple):
+    """A row of `package_items`."""
+
+    id: int
+    order_item_id: int
+    sku: str
+    quantity: int
+
+
+class _PackageRow(NamedTuple):
+    id: int
+    number: str
+    order_id: int
+    plan_id: int
+    location_id: int
+    state: PackageState
+    version: int
+    blocked_from: PackageState | None
+
+
+class _TransferRow(NamedTuple):
+    id: int
+    number: str
+    source_id: int
+    destination_id: int
+    state: TransferState
+
+
+@dataclass(frozen=True)
+class LockedPackage:
+    """A package whose row, and whose order's row, are locked until the transaction ends."""
+
+    id: int
+    number: str
+    order_id: int
+    plan_id: int
+    location_id: int
+    state: PackageState
+    version: int
+    blocked_from: PackageState | None
+    items: tuple[Item, ...]
+
+    @property
+    def waits_for_transfer(self) -> bool:
+        """Whether the package still wants what its transfers bring."""
+        waiting = PackageState.WAITING_FOR_TRANSFER
+        return waiting in (self.state, self.blocked_from if self.state is PackageState.BLOCKED else None)
+
+
+@dataclass(frozen=True)
+class LockedTransfer:
+    """A transfer whose row, and whose package's row, are locked until the transaction ends."""
+
+    id: int
+    number: str
+    source_id: int
+    destination_id: int
+    state: TransferState
+    package: LockedPackage
+
+
+def lock_package(number: str) -> LockedPackage:
+    """The package with this number, its order and itself locked. Raises `UnknownPackageError`."""
+    found = column(Package.select(Package.id).where(Package.number == number))
+    if not found:
+        raise UnknownPackageError(
+            f"No package has the number {number!r}; `oms explain ORDER` lists an order's."
+        )
+    return lock_package_by_id(found[0])
+
+
+def lock_package_by_id(id_: int) -> LockedPackage:
+    """The package with this id, its order and itself locked, in this order."""
+    owner = Package.select(Package.order).where(Package.id == id_)
+    column(for_change(Order.select(Order.id).where(Order.id == owner)))
+    query = Package.select(
+        Package.id,
+        Package.number,
+        Package.order,
+        Package.plan_id,
+        Package.location,
+        Package.state,
+        Package.version,
+        Package.blocked_from,
+    )
+    package = fetch_one(for_change(query.where(Package.id == id_)), _PackageRow)
+    assert package is not None, "packages are never deleted"
+    items = (
+        PackageItem.select(PackageItem.id, PackageItem.order_item, PackageItem.sku, PackageItem.quantity)
+        .where(PackageItem.package == id_)
+        .order_by(PackageItem.id)
+    )
+    return LockedPackage(*package, items=tuple(fetch(items, Item)))
+
+
+def lock_transfer(number: str) -> LockedTransfer:
+    """The transfer with this number, locked like `lock_transfer_by_id`. Raises `UnknownPackageError`."""
+    found = column(TransferOrder.select(TransferOrder.id).where(TransferOrder.number == number))
+    if not found:
+        raise UnknownPackageError(
+            f"No transfer has the number {number!r}; `oms explain ORDER` lists an order's."
+        )
+    return lock_transfer_by_id(found[0])
+
+
+def lock_transfer_by_id(id_: int) -> LockedTransfer:
+    """The transfer with this id, its package's order, its package and itself locked, in this order."""
+    (package_id,) = column(TransferOrder.select(TransferOrder.package).where(TransferOrder.id == id_))
+    package = lock_package_by_id(package_id)
+    query = TransferOrder.select(
+        TransferOrder.id,
+        TransferOrder.number,
+        TransferOrder.source,
+        TransferOrder.destination,
+        TransferOrder.state,
+    )
+    transfer = fetch_one(for_change(query.where(TransferOrder.id == id_)), _TransferRow)
+    assert transfer is not None, "transfers are never deleted"
+    return LockedTransfer(*transfer, package=package)

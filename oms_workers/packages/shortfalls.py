@@ -1,0 +1,165 @@
+"""Shortfalls: a count of stock has left less on hand than packages and transfers were promised."""
+
+from collections.abc import Callable, Collection
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from peewee import JOIN, Select, fn
+
+from oms_workers.audit_events.door import Change
+from oms_workers.database import connection, database, transaction
+from oms_workers.isolation import guarded
+from oms_workers.orders.models import Order
+from oms_workers.packages.circumstances import Circumstances, acting
+from oms_workers.packages.holdings import give_back, held_by, reservations_of
+from oms_workers.packages.locked import lock_package_by_id, lock_transfer_by_id
+from oms_workers.packages.models import (
+    Package,
+    PackageItem,
+    PackageState,
+    TransferItem,
+    TransferOrder,
+    TransferState,
+)
+from oms_workers.packages.states import PACKAGE, TRANSFER
+from oms_workers.reservations.models import Reservation, ReservationKind, Stock
+from oms_workers.reservations.release import release_reservations
+from oms_workers.reservations.stock import Key, lock
+from oms_workers.sets import Arrays, among, exists, fetch, one_of
+
+#: Packages and transfers that give way in one go; where more have to, the next run finds them.
+MOST = 5_000
+
+#: States in which nobody has begun with a package.
+UNTOUCHED = (PackageState.WAITING, PackageState.WAITING_FOR_TRANSFER)
+
+
+class _Candidate(NamedTuple):
+    """A package, or one of its transfers, that is to give way."""
+
+    package_id: int
+    transfer_id: int | None
+
+
+class _Held(NamedTuple):
+    sku: str
+    location_id: int
+
+
+def relieve_shortfalls(*, actor: str, at: datetime, should_stop: Callable[[], bool] = lambda: False) -> int:
+    """Plan packages again, and look for other sources of transfers, for which a count has left no stock.
+
+    Where less is on hand than packages and transfers hold, those that nobody has begun with give way, the
+    least urgent first, until the rest is covered. Returns how many have given way.
+    """
+    given_way = 0
+    with connection():
+        for candidate in _candidates():
+            if should_stop():
+                break
+            problem = f"Package {candidate.package_id} is short of stock and cannot give way"
+            given_way += guarded(_give_way, candidate, actor, at, problem=problem)
+    return given_way
+
+
+def _candidates() -> list[_Candidate]:
+    short = _short().cte("short", columns=("sku", "location_id", "units"), materialized=True)
+    held, owner = Reservation, fn.COALESCE(PackageItem.package, TransferOrder.package)
+    # What this reservation and those that are less urgent hold: the ones to give way are at its beginning.
+    relieved = fn.SUM(held.quantity).over(
+        partition_by=[held.sku, held.location],
+        order_by=[
+            Order.priority,
+            Order.promised_at.desc(nulls="FIRST"),
+            Order.placed_at.desc(),
+            held.id.desc(),
+        ],
+    )
+    untouched = TransferOrder.id.is_null() & among(Package.state, UNTOUCHED)
+    ranked = (
+        held.select(
+            Package.id.alias("package_id"),
+            TransferOrder.id.alias("transfer_id"),
+            held.quantity,
+            short.c.units,
+            relieved.alias("relieved"),
+        )
+        .join(short, on=(held.sku == short.c.sku) & (held.location == short.c.location_id))
+        .join_from(held, PackageItem, JOIN.LEFT_OUTER, on=PackageItem.id == held.package_item_id)
+        .join_from(held, TransferItem, JOIN.LEFT_OUTER, on=TransferItem.id == held.transfer_item_id)
+        .join_from(TransferItem, TransferOrder, JOIN.LEFT_OUTER)
+        .join_from(held, Package, on=Package.id == owner)
+        .join_from(Package, Order)
+        .where(_is_live(held), untouched | (TransferOrder.state == TransferState.WAITING))
+        .alias("ranked")
+    )
+    columns = (ranked.c.package_id, ranked.c.transfer_id)
+    query = (
+        Select([ranked], columns)
+        .where(ranked.c.relieved - ranked.c.quantity < ranked.c.units)
+        .group_by(*columns)
+        .order_by(*columns)
+        .limit(MOST)
+        .with_cte(short)
+        .bind(database)
+    )
+    return fetch(query, _Candidate)
+
+
+def _short() -> Any:
+    """Stock of which less is on hand than packages and transfers hold, and by how many units."""
+    promised, there = fn.SUM(Reservation.quantity), fn.GREATEST(Stock.on_hand, 0)
+    # The index stock_short holds only what is short.
+    return (
+        Stock.select(Stock.sku, Stock.location, (promised - there).alias("units"))
+        .join(
+            Reservation,
+            on=(Reservation.sku == Stock.sku)
+            & (Reservation.location == Stock.location)
+            & _is_live(Reservation),
+        )
+        .where(Stock.on_hand < Stock.reserved)
+        .group_by(Stock.sku, Stock.location)
+        .having(promised > there)
+    )
+
+
+def _is_live(held: type[Reservation]) -> Any:
+    return held.released_at.is_null() & (held.kind != ReservationKind.DISCREPANCY)
+
+
+def _give_way(candidate: _Candidate, actor: str, at: datetime) -> bool:
+    with transaction(), acting(actor, at) as circumstances:
+        if candidate.transfer_id is not None:
+            return _let_transfer_go(candidate.transfer_id, circumstances)
+        package = lock_package_by_id(candidate.package_id)
+        if package.state not in UNTOUCHED or not _is_short(held_by(package)):
+            return False
+        give_back(package, "shortfall", circumstances)
+        change = Change(package.id, package.state, PackageState.NEEDS_REPLAN, "short_of_stock")
+        circumstances.door.change(PACKAGE, [change])
+        return True
+
+
+def _let_transfer_go(transfer_id: int, circumstances: Circumstances) -> bool:
+    """A transfer that its source has not begun with is out of stock, and gets another source."""
+    transfer = lock_transfer_by_id(transfer_id)
+    held = reservations_of(transfer)
+    if transfer.state is not TransferState.WAITING or not _is_short(held):
+        return False
+    release_reservations(held, reason="shortfall", at=circumstances.at)
+    change = Change(transfer.id, transfer.state, TransferState.OUT_OF_STOCK, "short_of_stock")
+    circumstances.door.change(TRANSFER, [change])
+    return True
+
+
+def _is_short(reservation_ids: Collection[int]) -> bool:
+    """Whether stock that one of these locked reservations holds is short now, seen under its lock.
+
+    Since the candidates were listed a count may have brought it back, or others may have given way.
+    """
+    query = Reservation.select(Reservation.sku, Reservation.location).distinct()
+    keys: list[Key] = [*fetch(query.where(one_of(Reservation.id, reservation_ids)), _Held)]
+    lock(keys)
+    wanted = Arrays("wanted", {"sku": Stock.sku, "location_id": Stock.location}, keys)
+    return exists(_short().join_from(Stock, wanted, on=wanted.matches(Stock, "sku", "location_id")))

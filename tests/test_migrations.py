@@ -1,37 +1,144 @@
-"""Migrations: applied once whoever comes, and the models say what they made."""
+"""Migrations: applied once whoever comes, each at its time, and the models say what they made."""
 
 import importlib
 import os
 import pkgutil
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
 import pytest
 from peewee import Model
 from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
 
 import oms_workers
 import settings
 from oms_workers import migrations
-from oms_workers.database import Table, connection_parameters, database, execute, rows
+from oms_workers.cli.migrate import migrate as oms_migrate
+from oms_workers.database import Table, connection, connection_parameters, database, execute, rows
+from oms_workers.migrations.scripts import ScriptError
+from oms_workers.scheduling.known_cadences import REPLACED_AFTER
+from tests.conftest import TEMPLATE
 
 PROJECT = Path(settings.__file__).parent
 
 
-@pytest.fixture
-def empty_database(db: None) -> Iterator[str]:
-    """The address of a database without a schema."""
+class Folder:
+    """A release's scripts, to which a test adds its own."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def add(self, name: str, *statements: str) -> None:
+        body = "".join(f"    db.execute_sql({statement!r})\n" for statement in statements) or "    pass\n"
+        (self.path / f"{name}.py").write_text(f"def up(migrator, db):\n{body}")
+
+    def remove(self, name: str) -> None:
+        (self.path / f"{name}.py").unlink()
+
+
+@contextmanager
+def a_database(template: str) -> Iterator[str]:
+    """The address of a copy of `template`."""
     assert settings.current().database_url is not None
     url = settings.current().database_url.get_secret_value()  # type: ignore[union-attr]
-    (current,) = rows("SELECT current_database() AS name")
-    name = sql.Identifier(f"{current.name}_empty")
+    current = conninfo_to_dict(url)["dbname"]
+    name = sql.Identifier(f"{current}_migrations")
     with psycopg.connect(url, autocommit=True) as administrator:
-        administrator.execute(sql.SQL("CREATE DATABASE {}").format(name))
-        yield url.replace(f"/{current.name}?", f"/{current.name}_empty?")
-        administrator.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
+        administrator.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(name, sql.Identifier(template))
+        )
+        try:
+            yield url.replace(f"/{current}?", f"/{current}_migrations?")
+        finally:
+            administrator.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
+
+
+@pytest.fixture
+def empty_database() -> Iterator[str]:
+    """The address of a database without a schema."""
+    with a_database("template0") as url:
+        yield url
+
+
+@pytest.fixture
+def released_database() -> Iterator[str]:
+    """The address of a database that has had this release."""
+    with a_database(TEMPLATE) as url:
+        yield url
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Folder:
+    path = tmp_path / "scripts"
+    path.mkdir()
+    for script in scripts():
+        shutil.copy(migrations.DIRECTORY / f"{script}.py", path)
+    monkeypatch.setattr(migrations, "DIRECTORY", path)
+    return Folder(path)
+
+
+@pytest.fixture
+def new(empty_database: str, folder: Folder, configure: Callable[..., object]) -> Iterator[Folder]:
+    """The scripts to add to, while this process works on a database without a schema."""
+    with working_on(empty_database, configure):
+        yield folder
+
+
+@pytest.fixture
+def released(released_database: str, folder: Folder, configure: Callable[..., object]) -> Iterator[Folder]:
+    """The scripts of the next release to add to, while this process works on one that has had this."""
+    with working_on(released_database, configure):
+        yield folder
+
+
+@contextmanager
+def working_on(url: str, configure: Callable[..., object]) -> Iterator[None]:
+    forget_connections()
+    configure(DATABASE_URL=url)
+    try:
+        yield
+    finally:
+        forget_connections()
+
+
+def forget_connections() -> None:
+    """The next connection goes to where the settings then say."""
+    if not database.deferred:
+        database.close_all()
+    database.init(None)
+
+
+def applied_names() -> list[str]:
+    with connection():
+        return [row.name for row in rows("SELECT name FROM schema_migration ORDER BY id")]
+
+
+def waiting_names() -> list[str]:
+    with connection():
+        return [script.name for script in migrations.waiting()]
+
+
+def announced_names() -> list[str]:
+    with connection():
+        return [row.name for row in rows("SELECT name FROM migration_announcements ORDER BY name")]
+
+
+def announced_ago(name: str, ago: str) -> None:
+    with connection():
+        execute(
+            """
+            UPDATE migration_announcements
+            SET announced_at = clock_timestamp() - %s::interval
+            WHERE name = %s
+            """,
+            (ago, name),
+        )
 
 
 def test_two_releases_at_once_migrate_once(empty_database: str) -> None:
@@ -50,13 +157,145 @@ def test_two_releases_at_once_migrate_once(empty_database: str) -> None:
 
     assert [release.returncode for release in releases] == [0, 0], said
     for script in scripts():
-        assert sum(script in text for text in said) == 1, said
+        assert sum(f"applied {script}" in text for text in said) == 1, said
     with psycopg.connect(empty_database) as session:
         assert session.execute("SELECT count(*) FROM schema_migration").fetchone() == (len(scripts()),)
 
 
 def scripts() -> list[str]:
     return [module.name for module in pkgutil.iter_modules(migrations.__path__) if module.name[:4].isdigit()]
+
+
+def test_a_new_database_gets_every_script_in_order_at_once(new: Folder) -> None:
+    new.add("9001_before_shelf", "CREATE TABLE shelf (sku text, place text)")
+    new.add("9002_after_shelf_place", "ALTER TABLE shelf DROP COLUMN place")
+    new.add("9003_before_shelf_note", "ALTER TABLE shelf ADD COLUMN note text")
+
+    applied = migrations.migrate()
+
+    assert applied == [*scripts(), "9001_before_shelf", "9002_after_shelf_place", "9003_before_shelf_note"]
+    assert applied_names() == applied
+    assert waiting_names() == announced_names() == []
+
+
+def test_a_script_for_after_the_deploy_waits_while_the_previous_release_may_run(released: Folder) -> None:
+    released.add("9001_before_shelf", "CREATE TABLE shelf (sku text, place text)")
+    released.add("9002_after_shelf_place", "ALTER TABLE shelf DROP COLUMN place")
+    released.add("9003_before_shelf_note", "ALTER TABLE shelf ADD COLUMN note text")
+
+    assert migrations.migrate() == ["9001_before_shelf", "9003_before_shelf_note"]
+    assert migrations.migrate() == []
+    assert waiting_names() == ["9002_after_shelf_place"]
+    with connection():
+        assert migrations.pending() == []
+
+
+def test_it_is_applied_by_a_release_ten_minutes_after_it_was_announced(released: Folder) -> None:
+    released.add("9001_after_orders_priority", "ALTER TABLE orders DROP COLUMN priority CASCADE")
+    migrations.migrate()
+
+    announced_ago("9001_after_orders_priority", "9 minutes 55 seconds")
+    assert migrations.migrate() == []
+    announced_ago("9001_after_orders_priority", "10 minutes")
+    assert migrations.migrate() == ["9001_after_orders_priority"]
+
+    assert applied_names()[-1] == "9001_after_orders_priority"
+    assert waiting_names() == announced_names() == []
+    assert migrations.migrate() == []
+
+
+def test_the_scripts_after_keep_their_order_among_themselves(released: Folder) -> None:
+    released.add("9002_after_shelf_place")
+    migrations.migrate()
+    announced_ago("9002_after_shelf_place", "1 day")
+    released.add("9001_after_shelf")
+
+    assert migrations.migrate() == []
+    announced_ago("9001_after_shelf", "1 day")
+    assert migrations.migrate() == ["9001_after_shelf", "9002_after_shelf_place"]
+
+
+def test_a_release_that_is_taken_back_takes_its_announcements_back(released: Folder) -> None:
+    released.add("9001_after_orders_priority")
+    migrations.migrate()
+    announced_ago("9001_after_orders_priority", "1 day")
+
+    released.remove("9001_after_orders_priority")
+    assert migrations.migrate() == []
+    released.add("9001_after_orders_priority")
+
+    assert migrations.migrate() == []
+
+
+def test_an_operator_applies_what_waits_at_once(released: Folder, capsys: pytest.CaptureFixture[str]) -> None:
+    released.add("9001_after_orders_priority", "ALTER TABLE orders DROP COLUMN priority CASCADE")
+
+    oms_migrate()
+    first = capsys.readouterr().out
+    oms_migrate(after=True)
+    second = capsys.readouterr().out
+
+    assert first.startswith(
+        "Nothing is to be applied now.\n"
+        "9001_after_orders_priority waits until no process of the previous release can be alive. "
+        "The next `oms migrate` at or after 20"
+    )
+    assert "`oms migrate --after`" in first
+    assert second == "applied 9001_after_orders_priority\n"
+
+
+def test_generations_are_said_to_live_side_by_side_for_as_long_everywhere() -> None:
+    assert migrations.SIDE_BY_SIDE == REPLACED_AFTER
+
+
+def test_two_scripts_with_one_number_are_refused_by_name_before_anything_is_applied(
+    released: Folder,
+) -> None:
+    before = applied_names()
+    released.add("9001_before_shelf")
+    released.add("9002_before_shelf_place")
+    released.add("9002_after_shelf_note")
+
+    with pytest.raises(ScriptError) as error:
+        migrations.migrate()
+
+    assert "9002: 9002_after_shelf_note, 9002_before_shelf_place" in str(error.value)
+    assert "next free number, 9003" in str(error.value)
+    assert applied_names() == before
+
+
+def test_a_number_that_the_database_has_from_another_branch_is_refused(released: Folder) -> None:
+    released.add("9001_before_shelf")
+    migrations.migrate()
+    released.remove("9001_before_shelf")
+    assert migrations.migrate() == []
+    released.add("9001_before_orders_note")
+
+    with pytest.raises(ScriptError, match="9001_before_orders_note, 9001_before_shelf"):
+        migrations.migrate()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "9001_shelf",
+        "9001_Before_shelf",
+        "901_before_shelf",
+        "90001_before_shelf",
+        "9001_before",
+        "9001_before_",
+        "9001-before-shelf",
+        "before_shelf",
+        "after_9001_shelf",
+        # The names that older scripts have are theirs alone.
+        "0006_replanning",
+    ],
+)
+def test_a_file_that_is_named_neither_before_nor_after_is_refused(released: Folder, name: str) -> None:
+    released.add(name)
+
+    with pytest.raises(ScriptError, match=f"{name}.py .*Rename it"):
+        migrations.migrate()
 
 
 def test_what_was_not_applied_is_pending(db: None) -> None:

@@ -1,5 +1,9 @@
 """`oms migrate`: bring the schema up to date and record the schedule; for the release phase."""
 
+from typing import Annotated
+
+import typer
+
 from oms_workers import migrations
 from oms_workers.cli.program import begin
 from oms_workers.database import connection
@@ -7,17 +11,37 @@ from oms_workers.operation.services import answering
 from oms_workers.scheduling import known_cadences, table
 
 
-def migrate() -> None:
+def migrate(
+    after: Annotated[
+        bool,
+        typer.Option(
+            "--after",
+            help="Apply the scripts that wait, too. No process of the previous release may be alive.",
+        ),
+    ] = False,
+) -> None:
     """Apply the migrations that the database does not have yet.
 
     Example: oms migrate
     """
     begin()
     with answering("PostgreSQL"):
-        applied = migrations.migrate()
+        applied = migrations.migrate_after() if after else migrations.migrate()
+        with connection():
+            waiting = migrations.waiting()
     for name in applied:
         print(f"applied {name}")
     if not applied:
-        print("The schema is up to date.")
+        print("The schema is up to date." if not waiting else "Nothing is to be applied now.")
+    for script in waiting:
+        print(_why(script))
     with answering("PostgreSQL"), connection():
         known_cadences.announce(task.plan for task in table.tasks())
+
+
+def _why(script: migrations.Waiting) -> str:
+    since = f" at or after {script.ripe_at:%Y-%m-%d %H:%M:%S} UTC" if script.ripe_at else " later"
+    return (
+        f"{script.name} waits until no process of the previous release can be alive. "
+        f"The next `oms migrate`{since} applies it, `oms migrate --after` does so at once."
+    )

@@ -4,8 +4,10 @@ import importlib
 import os
 import pkgutil
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +29,16 @@ from tests.conftest import TEMPLATE
 
 PROJECT = Path(settings.__file__).parent
 
+MIGRATE_FOLDER = """
+import sys
+from pathlib import Path
+import settings
+from oms_workers import migrations
+settings.load(need_servers=True)
+migrations.DIRECTORY = Path(sys.argv[1])
+migrations.migrate()
+"""
+
 
 class Folder:
     """A release's scripts, to which a test adds its own."""
@@ -37,6 +49,13 @@ class Folder:
     def add(self, name: str, *statements: str) -> None:
         body = "".join(f"    db.execute_sql({statement!r})\n" for statement in statements) or "    pass\n"
         (self.path / f"{name}.py").write_text(f"def up(migrator, db):\n{body}")
+
+    def add_index(self, name: str, index: str) -> None:
+        (self.path / f"{name}.py").write_text(
+            "from oms_workers.migrations.indexes import create_index_concurrently\n"
+            "atomic = False\n"
+            f"def up(migrator, db):\n    create_index_concurrently(db, {index})\n"
+        )
 
     def remove(self, name: str) -> None:
         (self.path / f"{name}.py").unlink()
@@ -296,6 +315,83 @@ def test_a_file_that_is_named_neither_before_nor_after_is_refused(released: Fold
 
     with pytest.raises(ScriptError, match=f"{name}.py .*Rename it"):
         migrations.migrate()
+
+
+def test_an_index_whose_making_was_killed_is_made_anew(released: Folder, released_database: str) -> None:
+    released.add_index("9001_before_orders_channel", "'orders_channel', 'orders (channel)'")
+    with psycopg.connect(released_database) as other:
+        # An index waits for whoever has written to its table.
+        other.execute("UPDATE orders SET channel = 'web'")
+        first = subprocess.Popen(
+            [sys.executable, "-c", MIGRATE_FOLDER, str(released.path)],
+            env={**os.environ, "PYTHONPATH": str(PROJECT)},
+        )
+        until(lambda: index("orders_channel") == (False,))
+        first.send_signal(signal.SIGKILL)
+        first.wait()
+        # Its backend notices within two seconds.
+        until(lambda: not being_built())
+    assert index("orders_channel") == (False,)
+
+    assert migrations.migrate() == ["9001_before_orders_channel"]
+    assert index("orders_channel") == (True,)
+
+
+def test_an_index_that_was_made_but_not_recorded_is_left_as_it_is(released: Folder) -> None:
+    released.add_index("9001_before_orders_channel", "'orders_channel', 'orders (channel)'")
+    migrations.migrate()
+    with connection():
+        (before,) = rows("SELECT 'orders_channel'::regclass::oid AS oid")
+        execute("DELETE FROM schema_migration WHERE left(name, 4) = '9001'")
+
+    assert migrations.migrate() == ["9001_before_orders_channel"]
+
+    with connection():
+        assert rows("SELECT 'orders_channel'::regclass::oid AS oid") == [before]
+
+
+def test_a_unique_index_that_rows_contradict_leaves_nothing_behind(released: Folder) -> None:
+    with connection():
+        execute("CREATE TABLE shelf (sku text)")
+        execute("INSERT INTO shelf VALUES ('CRUNCHY-ARMCHAIR'), ('CRUNCHY-ARMCHAIR')")
+    released.add_index("9001_before_shelf_sku", "'shelf_sku', 'shelf (sku)', unique=True")
+
+    with pytest.raises(ScriptError, match=r"shelf_sku cannot be made.*CRUNCHY-ARMCHAIR.*oms migrate"):
+        migrations.migrate()
+    assert index("shelf_sku") is None
+
+    with connection():
+        execute("DELETE FROM shelf WHERE ctid = (SELECT min(ctid) FROM shelf)")
+    assert migrations.migrate() == ["9001_before_shelf_sku"]
+    assert index("shelf_sku") == (True,)
+
+
+def test_an_index_is_not_made_concurrently_inside_a_transaction(released: Folder) -> None:
+    released.add_index("9001_before_orders_channel", "'orders_channel', 'orders (channel)'")
+    script = released.path / "9001_before_orders_channel.py"
+    script.write_text(script.read_text().replace("atomic = False", ""))
+
+    with pytest.raises(ScriptError, match=r"orders_channel.*atomic = False"):
+        migrations.migrate()
+
+
+def index(name: str) -> tuple[bool] | None:
+    """Whether the index is valid, or None where there is none."""
+    with connection():
+        found = rows("SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(%s)", (name,))
+    return found[0] if found else None
+
+
+def being_built() -> bool:
+    with connection():
+        return bool(rows("SELECT FROM pg_stat_progress_create_index"))
+
+
+def until(found: Callable[[], bool], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not found():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_what_was_not_applied_is_pending(db: None) -> None:

@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 WORKERS ?= 6
 
-.PHONY: run test check requirements clean
+.PHONY: run test check previous requirements clean
 
 run: $(VENV)/.installed
 	@$(BIN)/oms up $(if $(SECONDS),--seconds $(SECONDS))
@@ -17,6 +17,11 @@ check: $(VENV)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# The previous release's tests of what its processes do, with its code, on this tree's schema (docs/migrations.md).
+# RELEASE is a tag or revision, by default the newest tag; TESTS are some of its tests, like tests/fulfilment.
+previous: $(VENV)/.installed
+	$(BIN)/python tests/previous/run.py $(if $(RELEASE),--release $(RELEASE)) --workers $(WORKERS) $(TESTS)
 
 # A buildpack installs requirements.txt; both files are generated and name no index.
 requirements: $(VENV)/.installed

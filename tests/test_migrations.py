@@ -24,6 +24,7 @@ from oms_workers import migrations
 from oms_workers.cli.migrate import migrate as oms_migrate
 from oms_workers.database import Table, connection, connection_parameters, database, execute, rows
 from oms_workers.migrations.scripts import ScriptError
+from oms_workers.scheduling import process
 from oms_workers.scheduling.known_cadences import REPLACED_AFTER
 from tests.conftest import TEMPLATE
 from tests.previous.run import run_tests
@@ -150,7 +151,9 @@ def announced_names() -> list[str]:
 
 
 def announced_ago(name: str, ago: str) -> None:
+    """A process of this release has started `ago`."""
     with connection():
+        migrations.announce()
         execute(
             """
             UPDATE migration_announcements
@@ -224,6 +227,23 @@ def test_it_is_applied_by_a_release_ten_minutes_after_it_was_announced(released:
     assert migrations.migrate() == []
 
 
+def test_a_release_that_was_refused_after_it_migrated_has_announced_nothing(released: Folder) -> None:
+    released.add("9001_after_orders_priority")
+
+    migrations.migrate()
+
+    assert announced_names() == []
+
+
+def test_a_process_announces_at_its_start(released: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    released.add("9001_after_orders_priority")
+    monkeypatch.setattr(process, "_recorded", False)
+
+    process.record_cadences()
+
+    assert announced_names() == ["9001_after_orders_priority"]
+
+
 def test_the_scripts_after_keep_their_order_among_themselves(released: Folder) -> None:
     released.add("9002_after_shelf_place")
     migrations.migrate()
@@ -252,14 +272,19 @@ def test_an_operator_applies_what_waits_at_once(released: Folder, capsys: pytest
 
     oms_migrate()
     first = capsys.readouterr().out
+    with connection():
+        migrations.announce()
+    oms_migrate()
+    started = capsys.readouterr().out
     oms_migrate(after=True)
     second = capsys.readouterr().out
 
     assert first.startswith(
         "Nothing is to be applied now.\n"
         "9001_after_orders_priority waits until no process of the previous release can be alive. "
-        "The next `oms migrate` at or after 20"
+        "The next `oms migrate` 10 minutes or more after this release has started applies it"
     )
+    assert "The next `oms migrate` at or after 20" in started
     assert "`oms migrate --after`" in first
     assert second == "applied 9001_after_orders_priority\n"
 

@@ -1,5 +1,6 @@
 """`oms migrate`: bring the schema up to date and record the schedule; for the release phase."""
 
+from datetime import timedelta
 from typing import Annotated
 
 import typer
@@ -40,8 +41,12 @@ def migrate(
 
 
 def _why(script: migrations.Waiting) -> str:
-    since = f" at or after {script.ripe_at:%Y-%m-%d %H:%M:%S} UTC" if script.ripe_at else " later"
+    if script.ripe_at is None:
+        minutes = migrations.SIDE_BY_SIDE // timedelta(minutes=1)
+        since = f"{minutes} minutes or more after this release has started"
+    else:
+        since = f"at or after {script.ripe_at:%Y-%m-%d %H:%M:%S} UTC"
     return (
         f"{script.name} waits until no process of the previous release can be alive. "
-        f"The next `oms migrate`{since} applies it, `oms migrate --after` does so at once."
+        f"The next `oms migrate` {since} applies it, `oms migrate --after` does so at once."
     )

@@ -88,6 +88,15 @@ def waiting() -> list[Waiting]:
     ]
 
 
+def announce() -> None:
+    """Say that a process of this release runs, and that its after scripts wait; needs a `connection()`.
+
+    A process says so at its start, and not the release phase: a release may be refused after it has
+    migrated, and then the old code runs on.
+    """
+    announcements.announce([script.name for script in waiting()])
+
+
 def _migrate(choose: Choice) -> list[str]:
     with _alone(), connection():
         # An index of a large table may take its time; a lock that others wait behind may not.
@@ -98,7 +107,6 @@ def _migrate(choose: Choice) -> list[str]:
             applied: list[str] = _Runner({script.name for script in chosen}).up()
             left = [script.name for script in missing if script not in chosen]
             announcements.withdraw_all_but(left)
-            announcements.announce(left)
             return applied
         finally:
             # The setting must not stay behind in the pool.

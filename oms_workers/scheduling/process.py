@@ -10,6 +10,7 @@ import dramatiq
 from dramatiq.middleware import Middleware
 
 import settings
+from oms_workers import migrations
 from oms_workers.database import UNREACHABLE, connection, connection_parameters, database
 from oms_workers.scheduling import known_cadences, table
 from oms_workers.scheduling.liveness import Liveness
@@ -57,6 +58,7 @@ def record_cadences() -> None:
     try:
         with connection():
             known_cadences.record(task.plan for task in table.tasks())
+            migrations.announce()
         _recorded = True
     except UNREACHABLE as error:
         logger.warning("The schedule is not recorded, PostgreSQL does not answer: %s", error)

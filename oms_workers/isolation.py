@@ -1,13 +1,9 @@
-"""Work on many things: one that fails stops no other, and none is held for longer than it should be."""
+"""Work on many things: one that fails stops no other."""
 
 import logging
-import time
-from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
+from collections.abc import Callable
 
 from oms_workers.database import UNREACHABLE, is_unreachable, retry_transient
-
-T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -28,12 +24,3 @@ def guarded(work: Callable[..., bool], *arguments: object, problem: str) -> bool
     except Exception:
         logger.exception("%s.", problem)
         return False
-
-
-def in_time(items: Iterable[T], seconds: float) -> Iterator[T]:
-    """The first item, and the others for as long as so many seconds have not passed."""
-    deadline = time.monotonic() + seconds
-    for item in items:
-        yield item
-        if time.monotonic() > deadline:
-            return

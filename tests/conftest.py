@@ -18,6 +18,7 @@ import settings
 from oms_workers import migrations
 from oms_workers.database import connection, database, execute, rows
 from oms_workers.sandbox.servers import EmbeddedPostgres, EmbeddedValkey
+from tests import proof
 
 TEMPLATE = "oms_template"
 
@@ -71,6 +72,8 @@ def _start_servers() -> None:
 def _migrate(conninfo: str) -> None:
     _configure(conninfo, os.environ["OMS_TEST_REDIS_URL"])
     migrations.migrate()
+    with connection():
+        proof.install()
     database.close_all()
     database.init(None)
 
@@ -126,7 +129,10 @@ def db() -> Iterator[None]:
     """A connection to an empty database."""
     with connection():
         yield
+        unsaid = proof.states_without_event()
         execute(_truncate_all())
+        proof.forget()
+        assert unsaid == [], "states were written without an event"
 
 
 def _truncate_all() -> str:

@@ -417,7 +417,14 @@ def test_make_previous_tests_the_old_code_on_the_newer_schema(tmp_path: Path) ->
 def a_tree(path: Path) -> Path:
     """A copy of what a test of this release needs."""
     (path / "tests").mkdir(parents=True)
-    for file in ("pyproject.toml", "settings.py", "schedules.py", "tests/__init__.py", "tests/conftest.py"):
+    for file in (
+        "pyproject.toml",
+        "settings.py",
+        "schedules.py",
+        "tests/__init__.py",
+        "tests/conftest.py",
+        "tests/proof.py",
+    ):
         shutil.copy(PROJECT / file, path / file)
     for folder in ("oms_workers", "tests/previous"):
         shutil.copytree(PROJECT / folder, path / folder, ignore=shutil.ignore_patterns("__pycache__"))

@@ -5,9 +5,10 @@ that cannot be written is put off. `Source` is what differs between the two.
 """
 
 import logging
+import time
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -19,7 +20,6 @@ from oms_workers.fulfilment.commit import commit_plans
 from oms_workers.fulfilment.planner_input import read_planner_input
 from oms_workers.fulfilment.planning.planner import Planner
 from oms_workers.fulfilment.planning.plans import OrderToPlan, Plan
-from oms_workers.isolation import in_time
 from oms_workers.scheduling.run import Run
 
 logger = logging.getLogger(__name__)
@@ -127,7 +127,7 @@ def _claim_plan_commit(source: Source, progress: Progress, limit: int) -> Counte
             planner_input = read_planner_input({line.sku for order in orders for line in order.lines})
             plans = [
                 plan
-                for order in in_time(orders, PLANNING_SECONDS)
+                for order in _in_time(orders, PLANNING_SECONDS)
                 if (plan := _plan(source, planner_input.planner, order, door, counts)) is not None
             ]
             placing = [plan for plan in plans if source.places(plan)]
@@ -138,6 +138,15 @@ def _claim_plan_commit(source: Source, progress: Progress, limit: int) -> Counte
             counts += source.finish(door, written, [plan for plan in plans if not source.places(plan)])
             counts += source.give_up(door, tired)
     return counts
+
+
+def _in_time(orders: Iterable[OrderToPlan], seconds: float) -> Iterator[OrderToPlan]:
+    """The first order, and the others for as long as so many seconds have not passed."""
+    deadline = time.monotonic() + seconds
+    for order in orders:
+        yield order
+        if time.monotonic() > deadline:
+            return
 
 
 def _plan(

@@ -11,13 +11,12 @@ from typing import Any, NamedTuple
 from oms_workers.audit_events.door import Change, Door
 from oms_workers.fulfilment.models import OrderExecutionPlan, PlanState
 from oms_workers.fulfilment.package_rows import PackageRows
-from oms_workers.fulfilment.planner_input import PlannerInput
+from oms_workers.fulfilment.planner_input import PlannerInput, open_packages
 from oms_workers.fulfilment.planning.plans import Plan
 from oms_workers.fulfilment.states import PLAN
 from oms_workers.orders.models import OrderState
 from oms_workers.orders.states import ORDER
 from oms_workers.packages.models import PackageState
-from oms_workers.packages.open_packages import open_packages
 from oms_workers.packages.states import PACKAGE
 from oms_workers.reservations.models import Location
 from oms_workers.reservations.stock import lock_and_check

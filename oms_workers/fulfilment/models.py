@@ -52,6 +52,10 @@ class ScenarioRule(Table):
         table_name = "scenario_rules"
 
 
+#: What of a rule has a column of its own; the rest is in `options`.
+RULE_COLUMNS = ("name", "filters", "ranking", "mode")
+
+
 class OrderExecutionPlan(Table):
     """One attempt to plan an order; its context says what was considered and why it was chosen or not.
 

@@ -1,18 +1,20 @@
 """What the planner is given: the merchant's scenarios, locations and stock, as they are at one moment."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from peewee import fn
 
 from oms_workers.errors import OmsError
-from oms_workers.fulfilment.planning.eligibility import Sieve, Sieved
+from oms_workers.fulfilment.models import RULE_COLUMNS, Scenario, ScenarioRule
+from oms_workers.fulfilment.planning.locations import Sieve, Sieved
 from oms_workers.fulfilment.planning.planner import Planner
 from oms_workers.fulfilment.planning.plans import LocationToPlan
-from oms_workers.fulfilment.planning.scenarios import Filters, ScenarioSpec
-from oms_workers.fulfilment.scenarios import active_scenarios
-from oms_workers.packages.open_packages import open_packages
+from oms_workers.fulfilment.planning.scenarios import Filters, Rule, ScenarioSpec
+from oms_workers.packages.models import TO_PACK, Package
 from oms_workers.reservations.models import Location
 from oms_workers.reservations.stock import available
-from oms_workers.sets import fetch
+from oms_workers.sets import among, fetch, one_of
 
 
 class NoDefaultLocationError(OmsError):
@@ -55,6 +57,27 @@ class _LocationRow(NamedTuple):
         return LocationToPlan(*self[:-1], open_packages=open_packages.get(self.id, 0))
 
 
+class _ScenarioRow(NamedTuple):
+    id: int
+    name: str
+    priority: int
+    conditions: dict[str, Any]
+
+
+class _RuleRow(NamedTuple):
+    scenario_id: int
+    name: str
+    filters: dict[str, Any]
+    ranking: list[str]
+    mode: str
+    options: dict[str, Any]
+
+
+class _Count(NamedTuple):
+    location_id: int
+    packages: int
+
+
 def read_planner_input(skus: Iterable[str]) -> PlannerInput:
     """Read everything that is needed to plan lines of these skus. Raises `NoDefaultLocationError`."""
     scenarios = active_scenarios()
@@ -86,3 +109,47 @@ def _rank_by_density(scenarios: Sequence[ScenarioSpec]) -> bool:
         for rule in scenario.rules
         for criterion in rule.ranking
     )
+
+
+def active_scenarios() -> list[ScenarioSpec]:
+    """The scenarios to try, in their order, with their rules in theirs."""
+    rules: dict[int, list[Rule]] = {}
+    for found in fetch(_rules(), _RuleRow):
+        columns = {name: getattr(found, name) for name in RULE_COLUMNS}
+        rule = Rule.model_validate({**columns, **found.options})
+        rules.setdefault(found.scenario_id, []).append(rule)
+    return [
+        ScenarioSpec(name=name, priority=priority, conditions=conditions, rules=tuple(rules.get(id_, ())))
+        for id_, name, priority, conditions in fetch(_active(), _ScenarioRow)
+    ]
+
+
+def _rules() -> Any:
+    return ScenarioRule.select(
+        ScenarioRule.scenario,
+        ScenarioRule.name,
+        ScenarioRule.filters,
+        ScenarioRule.ranking,
+        ScenarioRule.mode,
+        ScenarioRule.options,
+    ).order_by(ScenarioRule.scenario, ScenarioRule.position)
+
+
+def _active() -> Any:
+    return (
+        Scenario.select(Scenario.id, Scenario.name, Scenario.priority, Scenario.conditions)
+        .where(Scenario.active)
+        .order_by(Scenario.priority, Scenario.id)
+    )
+
+
+def open_packages(location_ids: Iterable[int] | None) -> dict[int, int]:
+    """How many packages these locations, or all, still have to pack; they count against the quota."""
+    query = Package.select(Package.location, fn.COUNT(Package.id).alias("packages"))
+    query = query.where(among(Package.state, TO_PACK))
+    if location_ids is not None:
+        wanted = sorted(location_ids)
+        if not wanted:
+            return {}
+        query = query.where(one_of(Package.location, wanted))
+    return dict(fetch(query.group_by(Package.location), _Count))

@@ -5,12 +5,11 @@ from typing import Any, NamedTuple
 from peewee import Value, fn
 
 from oms_workers.fulfilment.models import OrderExecutionPlan
-from oms_workers.fulfilment.planner_input import sieve_locations
+from oms_workers.fulfilment.planner_input import active_scenarios, sieve_locations
+from oms_workers.fulfilment.planning.locations import rank
 from oms_workers.fulfilment.planning.plans import Offer
-from oms_workers.fulfilment.planning.ranking import rank
 from oms_workers.fulfilment.planning.scenarios import Rule
 from oms_workers.fulfilment.planning.trace import RANKED_BEHIND, SOURCE, entry
-from oms_workers.fulfilment.scenarios import active_scenarios
 from oms_workers.orders.models import Order
 from oms_workers.packages.locked import LockedTransfer
 from oms_workers.packages.models import ExcludedLocation, PackageItem, TransferItem, TransferOrder

@@ -7,8 +7,7 @@ from peewee import JOIN, SQL, NodeList, fn
 
 from oms_workers.fulfilment.models import OrderExecutionPlan, PlanState
 from oms_workers.orders.models import Order, OrderState, RejectedOrder
-from oms_workers.packages.models import Package, PackageItem, PackageState, TransferOrder
-from oms_workers.packages.open_packages import TO_PACK
+from oms_workers.packages.models import TO_PACK, Package, PackageItem, PackageState, TransferOrder
 from oms_workers.reservations.models import Location
 from oms_workers.sets import among, fetch, none_of
 

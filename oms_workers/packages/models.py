@@ -66,6 +66,15 @@ OPEN_STATES = (
     PackageState.READY_FOR_PACKAGING,
 )
 
+#: Packages that a location still has to pack, as the index packages_open has them.
+TO_PACK = (
+    PackageState.WAITING,
+    PackageState.WAITING_FOR_TRANSFER,
+    PackageState.PREPARING,
+    PackageState.BLOCKED,
+    PackageState.CANCELLATION_WAITING,
+)
+
 #: Packages with nothing before them any more.
 FINAL_STATES = (PackageState.DELIVERED, PackageState.CANCELLED, PackageState.PACKED_FOR_REFUND)
 

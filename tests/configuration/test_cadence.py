@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oms_workers.configuration.cadence import Crontab, Interval, parse_crontab
-from tests.scheduling import oracle
+from tests.configuration import oracle
 
 ZONES = ("UTC", "Europe/Istanbul", "Europe/Paris", "America/New_York")
 MOMENT = timedelta(microseconds=1)

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from oms_workers.fulfilment.planning.allocation import fewest_splits, greedy, single
-from oms_workers.fulfilment.planning.eligibility import Sieve
+from oms_workers.fulfilment.planning.locations import Sieve, rank
 from oms_workers.fulfilment.planning.plans import (
     Available,
     LineToPlan,
@@ -25,7 +25,6 @@ from oms_workers.fulfilment.planning.plans import (
     split,
     value_of,
 )
-from oms_workers.fulfilment.planning.ranking import rank
 from oms_workers.fulfilment.planning.scenarios import Mode, Rule, RuleOutcome, ScenarioSpec
 from oms_workers.fulfilment.planning.trace import (
     EXCLUDED,

@@ -8,9 +8,9 @@ import pytest
 from pydantic import ValidationError
 
 from oms_workers.fulfilment.planning import trace
+from oms_workers.fulfilment.planning.locations import kilometres
 from oms_workers.fulfilment.planning.planner import Planner, plan_orders
 from oms_workers.fulfilment.planning.plans import Available, LineToPlan, LocationToPlan, OrderToPlan, Plan
-from oms_workers.fulfilment.planning.ranking import kilometres
 from oms_workers.fulfilment.planning.scenarios import ScenarioSpec
 from tests.fulfilment.samples import a_location, a_scenario, an_order, left, placed, verdicts
 

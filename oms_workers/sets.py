@@ -83,11 +83,13 @@ class Arrays(ValuesList):
     def __init__(self, name: str, columns: Mapping[str, Field], rows: Iterable[Sequence[Any]]) -> None:
         self.fields = columns
         values = [list(column) for column in zip(*rows, strict=True)] or [[] for _ in columns]
-        self._parameters = [
-            Value(_as_stored(field, column), converter=False, unpack=False)
-            for field, column in zip(columns.values(), values, strict=True)
-        ]
-        super().__init__(values, columns=[*columns], alias=name)
+        arrays: list[tuple[str, Field, list[Any]]] = []
+        documents: list[tuple[str, Field, list[Any]]] = []
+        for (column, field), own in zip(columns.items(), values, strict=True):
+            # A document's quotes would all be escaped once more in an array of texts.
+            (documents if _is_json(field) and None not in own else arrays).append((column, field, own))
+        self._functions = [_unnest(arrays), *(_elements(own) for _, _, own in documents)]
+        super().__init__(values, columns=[column for column, _, _ in (*arrays, *documents)], alias=name)
 
     @classmethod
     def of(cls, model: type[Model], rows: Sequence[Any], *, name: str = "new", **others: Field) -> "Arrays":
@@ -99,16 +101,23 @@ class Arrays(ValuesList):
     def __sql__(self, context: Any) -> Any:
         if context.scope != SCOPE_SOURCE:
             return context.sql(Entity(self._alias))
-        context.literal("unnest(")
-        for number, (parameter, field) in enumerate(zip(self._parameters, self.fields.values(), strict=True)):
-            context.literal(", " if number else "").sql(parameter).literal(_cast(field))
-        context.literal(") AS ").sql(Entity(self._alias)).literal(" ")
+        context.literal("ROWS FROM ").sql(EnclosedNodeList(self._functions))
+        context.literal(" AS ").sql(Entity(self._alias)).literal(" ")
         return context.sql(EnclosedNodeList([Entity(column) for column in self._columns]))
 
     def matches(self, model: type[Model], *columns: str) -> Any:
         """The condition that these columns are those of the model's row."""
         known = model._meta.columns
         return reduce(and_, (known[column] == getattr(self.c, column) for column in columns))
+
+
+def _unnest(arrays: Iterable[tuple[str, Field, Sequence[Any]]]) -> Any:
+    parameters = [_array(field, values) for _, field, values in arrays]
+    return NodeList((SQL("unnest"), EnclosedNodeList(parameters)), glue="")
+
+
+def _elements(documents: Sequence[Any]) -> Any:
+    return fn.jsonb_array_elements(NodeList((_parameter(json.dumps(documents)), SQL("::jsonb")), glue=""))
 
 
 def one_of(field: Any, values: Iterable[Any]) -> Any:
@@ -140,8 +149,11 @@ def _literals(members: Iterable[IntEnum | StrEnum]) -> str:
 
 
 def _array(field: Any, values: Iterable[Any]) -> Any:
-    parameter = Value(_as_stored(field, values), converter=False, unpack=False)
-    return NodeList((parameter, SQL(_cast(field))), glue="")
+    return NodeList((_parameter(_as_stored(field, values)), SQL(_cast(field))), glue="")
+
+
+def _parameter(value: Any) -> Any:
+    return Value(value, converter=False, unpack=False)
 
 
 def for_change(query: Any, *, of: type[Model] | None = None, skip_locked: bool = False) -> Any:
@@ -158,11 +170,10 @@ def fetch(query: Any, into: type[R]) -> list[R]:
 
     Raises `TypeError` where they are not.
     """
-    answer = query.tuples().execute()
-    columns = [description.name for description in answer.cursor.description]
-    if columns != [*_fields(into)]:
-        raise TypeError(f"{into.__name__} has {[*_fields(into)]}, and the query has {columns}.")
-    return [into(*row) for row in answer]
+    names, found = _execute(query)
+    if names != [*_fields(into)]:
+        raise TypeError(f"{into.__name__} has {[*_fields(into)]}, and the query has {names}.")
+    return [into(*row) for row in found]
 
 
 def fetch_one(query: Any, into: type[R]) -> R | None:
@@ -173,18 +184,42 @@ def fetch_one(query: Any, into: type[R]) -> R | None:
 
 def column(query: Any) -> list[Any]:
     """The values of a query that has one column."""
-    return [value for (value,) in query.tuples()]
+    _, found = _execute(query)
+    return [value for (value,) in found]
 
 
 def exists(query: Any) -> bool:
     """Whether the query has a row."""
-    return bool(query.limit(1).tuples().execute()[:])
+    _, found = _execute(query.limit(1))
+    return bool(found)
+
+
+def _execute(query: Any) -> tuple[list[str], list[Sequence[Any]]]:
+    """The names of a query's columns, and its rows, states as their members.
+
+    Peewee would convert each value of each row, and fetch the rows one by one; psycopg's types are right for
+    all but the states.
+    """
+    answer = query.tuples().execute()
+    answer.initialize()
+    states = [
+        (number, field)
+        for number, field in enumerate(getattr(answer, "fields", ()))
+        if isinstance(field, CodeField | NameField)
+    ]
+    found = answer.cursor.fetchall()
+    if states:
+        found = [[*row] for row in found]
+        for number, field in states:
+            for row in found:
+                row[number] = field.python_value(row[number])
+    return [description.name for description in answer.cursor.description], found
 
 
 def constant(field: Any, value: Any) -> Any:
     """A parameter with its type: PostgreSQL takes an untyped one of a SELECT for text."""
-    stored = json.dumps(value) if field.field_type == "JSONB" else field.db_value(value)
-    return NodeList((Value(stored, converter=False, unpack=False), SQL(f"::{type_of(field)}")), glue="")
+    stored = json.dumps(value) if _is_json(field) else field.db_value(value)
+    return NodeList((_parameter(stored), SQL(f"::{type_of(field)}")), glue="")
 
 
 def type_of(field: Field) -> str:
@@ -196,13 +231,17 @@ def type_of(field: Field) -> str:
 
 def _cast(field: Field) -> str:
     # An array of JSON documents travels as an array of texts.
-    return "::text[]::jsonb[]" if field.field_type == "JSONB" else f"::{type_of(field)}[]"
+    return "::text[]::jsonb[]" if _is_json(field) else f"::{type_of(field)}[]"
+
+
+def _is_json(field: Any) -> bool:
+    return bool(field.field_type == "JSONB")
 
 
 def _as_stored(field: Field, values: Iterable[Any]) -> list[Any]:
     if isinstance(field, CodeField | NameField):
-        return [field.db_value(value) for value in values]
-    if field.field_type == "JSONB":
+        return [getattr(value, "value", value) for value in values]
+    if _is_json(field):
         return [None if value is None else json.dumps(value) for value in values]
     return [*values]
 

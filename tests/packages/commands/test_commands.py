@@ -11,9 +11,11 @@ from oms_workers.database import connection, database_now, execute, rows
 from oms_workers.fulfilment.first_planning import plan_waiting_orders
 from oms_workers.orders.held_orders import NotHeldError, release_order
 from oms_workers.packages.commands.registry import (
+    DoubleCommandError,
     Request,
     UnknownCommandError,
     WrongStateError,
+    command,
     commands,
     run_command,
 )
@@ -455,3 +457,10 @@ def test_connections_are_given_back(package: str) -> None:
 
     with connection():
         assert state() is PackageState.WAITING
+
+
+def test_a_command_is_registered_once() -> None:
+    with pytest.raises(DoubleCommandError, match="SHIP_THE_PACKAGE"):
+        command("SHIP_THE_PACKAGE", PackageState.PACKED)(lambda package, request, circumstances: None)
+
+    assert [known.name for known in commands()].count("SHIP_THE_PACKAGE") == 1

@@ -20,35 +20,33 @@ from oms_workers.packages.backlog import WAITING as WAITING_PACKAGES
 from oms_workers.reservations.backlog import WAITING as WAITING_STOCK
 from oms_workers.reservations.tasks import clear_inventory_discrepancies
 from oms_workers.scheduling.program import begin
-from oms_workers.scheduling.table import ScheduledTask, crontab, every
+from oms_workers.scheduling.table import Task, crontab, every
 
 __all__ = ["TABLE", "broker", "commands"]
 
 TABLE = (
-    ScheduledTask("get-omnitron-orders-cron", "OMNITRON_ORDERS", get_orders_from_omnitron, every(60)),
-    ScheduledTask("fulfil-waiting-orders", "FULFIL_WAITING_ORDERS", fulfil_waiting_orders, every(60)),
-    ScheduledTask(
-        "fulfil-replanning-orders", "FULFIL_REPLANNING_ORDERS", fulfil_replanning_orders, every(60 * 60)
-    ),
-    ScheduledTask(
+    Task("get-omnitron-orders-cron", "OMNITRON_ORDERS", get_orders_from_omnitron, every(60)),
+    Task("fulfil-waiting-orders", "FULFIL_WAITING_ORDERS", fulfil_waiting_orders, every(60)),
+    Task("fulfil-replanning-orders", "FULFIL_REPLANNING_ORDERS", fulfil_replanning_orders, every(60 * 60)),
+    Task(
         "renew-out-of-stock-packages-cron",
         "RENEW_OUT_OF_STOCK_PACKAGES",
         retry_out_of_stock_packages,
         every(3 * 60 * 60),
     ),
-    ScheduledTask(
+    Task(
         "renew-out-of-stock-transfers-cron",
         "RENEW_OUT_OF_STOCK_TRANSFERS",
         retry_out_of_stock_transfers,
         every(3 * 60 * 60),
     ),
-    ScheduledTask(
+    Task(
         "daily-clear-inventory-discrepancies",
         "DAILY_CLEAR_INVENTORY_DISCREPANCIES",
         clear_inventory_discrepancies,
         crontab("*/60,*,*,*,*"),
     ),
-    ScheduledTask(
+    Task(
         "update-order-execution-plan-context",
         "UPDATE_ORDER_EXECUTION_PLAN_CONTEXT",
         update_order_execution_plan_context,

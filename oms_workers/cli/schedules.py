@@ -12,7 +12,7 @@ from oms_workers.cli.output import print_json, print_table
 from oms_workers.cli.program import begin
 from oms_workers.configuration.cadence import Cadence, Interval
 from oms_workers.scheduling import table
-from oms_workers.scheduling.table import ScheduledTask
+from oms_workers.scheduling.table import Task
 
 #: Years in which every cadence has slots on both sides.
 _FIRST_YEAR, _LAST_YEAR = 1971, 2400
@@ -68,9 +68,7 @@ def _slots(cadence: Cadence, after: datetime) -> Iterator[datetime]:
         yield after
 
 
-def _describe(
-    task: ScheduledTask, slots: Iterable[datetime], configuration: settings.Settings
-) -> dict[str, Any]:
+def _describe(task: Task, slots: Iterable[datetime], configuration: settings.Settings) -> dict[str, Any]:
     cadence = task.cadence
     return {
         "name": task.name,

@@ -21,7 +21,7 @@ from oms_workers.errors import OmsError
 from oms_workers.scheduling import ledger, orphans, process
 from oms_workers.scheduling.operation import Operation, Work
 from oms_workers.scheduling.run import Run
-from oms_workers.scheduling.table import ScheduledTask, task_of
+from oms_workers.scheduling.table import Task, task_of
 
 logger = logging.getLogger(__name__)
 
@@ -73,12 +73,12 @@ def job_of(operation: Operation) -> Job:
     return Job(operation.name, perform, options)
 
 
-def send(task: ScheduledTask, slot: datetime, trigger: str) -> None:
+def send(task: Task, slot: datetime, trigger: str) -> None:
     """Tell the workers that a slot is due. Losing the message or sending it twice changes nothing."""
     task.actor.send_with_options(scheduled_at=slot.isoformat(), trigger=trigger)
 
 
-def run_manually(task: ScheduledTask) -> tuple[str, dict[str, Any] | None]:
+def run_manually(task: Task) -> tuple[str, dict[str, Any] | None]:
     """Run the task now, in this process, on the ledger as `manual`; return its end and its result.
 
     Raises `AnotherRunLivesError`, and whatever the task raises, after the ledger has it.
@@ -94,7 +94,7 @@ def run_manually(task: ScheduledTask) -> tuple[str, dict[str, Any] | None]:
     return _work(task, attempt, manual=True)
 
 
-def _perform(task: ScheduledTask) -> None:
+def _perform(task: Task) -> None:
     message = CurrentMessage.get_current_message()
     options = message.options if message else {}
     if "scheduled_at" not in options:
@@ -116,7 +116,7 @@ def _perform(task: ScheduledTask) -> None:
         _work(task, attempt, manual=False)
 
 
-def _claim(task: ScheduledTask, take: Callable[[str], ledger.Attempt | None]) -> ledger.Attempt | None:
+def _claim(task: Task, take: Callable[[str], ledger.Attempt | None]) -> ledger.Attempt | None:
     """Take the run, and remember that it is ours; raises `NoLivenessError` where nobody would see us live.
 
     Claims of one task follow one another in this process, so that a row of ours that nobody is at can be
@@ -148,7 +148,7 @@ def _close_abandoned(task: str, worker: str) -> None:
         logger.warning("A run of %s that this process had lost is closed.", task)
 
 
-def _work(task: ScheduledTask, attempt: ledger.Attempt, *, manual: bool) -> tuple[str, dict[str, Any] | None]:
+def _work(task: Task, attempt: ledger.Attempt, *, manual: bool) -> tuple[str, dict[str, Any] | None]:
     lateness = (attempt.started_at - attempt.slot).total_seconds()
     logger.info("%s started, %.2f s after its slot %s.", task.name, lateness, attempt.slot.isoformat())
     try:
@@ -158,7 +158,7 @@ def _work(task: ScheduledTask, attempt: ledger.Attempt, *, manual: bool) -> tupl
 
 
 def _perform_attempt(
-    task: ScheduledTask, attempt: ledger.Attempt, *, manual: bool
+    task: Task, attempt: ledger.Attempt, *, manual: bool
 ) -> tuple[str, dict[str, Any] | None]:
     operation = task.operation
     run = Run(attempt.started_at, budget=operation.budget, slot=attempt.slot, lost=process.lost)

@@ -17,7 +17,7 @@ REPLACED_AFTER = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
-class Plan:
+class TaskPlan:
     """A task as this process is configured to run it."""
 
     task: str
@@ -26,7 +26,7 @@ class Plan:
     catch_up: timedelta
 
 
-def announce(plans: Iterable[Plan]) -> None:
+def announce(plans: Iterable[TaskPlan]) -> None:
     """Make new cadences start now, and leave those that are known to the processes that run them.
 
     A release that migrates may yet be refused; what it would enable or disable must not happen then.
@@ -42,7 +42,7 @@ def announce(plans: Iterable[Plan]) -> None:
         )
 
 
-def record(plans: Iterable[Plan]) -> None:
+def record(plans: Iterable[TaskPlan]) -> None:
     """Say which cadences this process runs. A cadence that is new, enabled again or back starts now."""
     for plan in plans:
         execute(
@@ -75,7 +75,7 @@ def record(plans: Iterable[Plan]) -> None:
         )
 
 
-def keep(plans: Iterable[Plan]) -> None:
+def keep(plans: Iterable[TaskPlan]) -> None:
     """Say that these cadences are still run.
 
     Where another process has said otherwise about a task's being enabled, and is not answered for longer

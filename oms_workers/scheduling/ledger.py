@@ -20,7 +20,7 @@ from peewee import IntegrityError
 
 from oms_workers.database import database_now, execute, jsonb, row, transaction
 from oms_workers.scheduling.decision import Verdict, decide, newest_slot, retry_at
-from oms_workers.scheduling.known_cadences import Plan, record
+from oms_workers.scheduling.known_cadences import TaskPlan, record
 from oms_workers.scheduling.liveness import HOLDS_LOCK
 from oms_workers.scheduling.orphans import close_orphans
 
@@ -45,7 +45,7 @@ class Attempt:
     started_at: datetime
 
 
-def is_due(plan: Plan) -> datetime | None:
+def is_due(plan: TaskPlan) -> datetime | None:
     """The slot for which a message has to be sent now, if there is one: missed, or to be tried again."""
     known = row(
         """
@@ -70,7 +70,7 @@ def is_due(plan: Plan) -> datetime | None:
 
 
 def claim(
-    plan: Plan,
+    plan: TaskPlan,
     *,
     trigger: str,
     worker: str,
@@ -87,7 +87,7 @@ def claim(
         return _claim(plan, trigger, worker, message_slot)
 
 
-def _claim(plan: Plan, trigger: str, worker: str, message_slot: datetime | None) -> Attempt | None:
+def _claim(plan: TaskPlan, trigger: str, worker: str, message_slot: datetime | None) -> Attempt | None:
     known = _lock_cadence(plan)
     now = known.now
     if message_slot is not None and now < message_slot <= now + CLOCK_SKEW:
@@ -122,7 +122,7 @@ def claim_manually(task: str, *, worker: str, wait: Callable[[float], object]) -
     return _insert_running(task, None, "manual", worker)
 
 
-def _lock_cadence(plan: Plan) -> Any:
+def _lock_cadence(plan: TaskPlan) -> Any:
     """The task's row in `scheduled_tasks`, locked: claims of one cadence follow one another."""
     query = """
         SELECT since, enabled, clock_timestamp() AS now
@@ -153,7 +153,7 @@ def _row_covering(task: str, slot: datetime) -> Any | None:
     return found if found is not None and found.first_slot <= slot else None
 
 
-def _missed(plan: Plan, slot: datetime, since: datetime) -> tuple[datetime | None, int]:
+def _missed(plan: TaskPlan, slot: datetime, since: datetime) -> tuple[datetime | None, int]:
     """The first slot before `slot` that nothing accounts for, and how many there are."""
     before = row(
         "SELECT max(slot) AS slot FROM scheduled_runs WHERE task = %s AND slot < %s AND trigger <> 'manual'",

@@ -10,7 +10,7 @@ from oms_workers.scheduling.actor import job_of
 from oms_workers.scheduling.process import WorkerProcess
 
 
-def begin(rows: Iterable[table.ScheduledTask], *, jobs: Iterable[Job] = ()) -> Broker:
+def begin(rows: Iterable[table.Task], *, jobs: Iterable[Job] = ()) -> Broker:
     """Make these rows the task table, and these jobs and the rows' operations actors of a new broker."""
     made = broker.start(settings.current())
     made.add_middleware(tick.TickSent())

@@ -15,7 +15,7 @@ import settings
 from oms_workers import broker
 from oms_workers.configuration.cadence import Cadence, Crontab, Interval, parse_crontab
 from oms_workers.errors import ArgumentError
-from oms_workers.scheduling.known_cadences import Plan
+from oms_workers.scheduling.known_cadences import TaskPlan
 from oms_workers.scheduling.operation import Operation
 
 #: However little is to be caught up with, a message's own way to a worker makes no slot stale.
@@ -23,7 +23,7 @@ MIN_CATCH_UP_SECONDS = 60
 
 
 @dataclass(frozen=True)
-class ScheduledTask:
+class Task:
     """One row of the table: the task's name, its variables' key, its operation and its default cadence."""
 
     name: str
@@ -56,10 +56,10 @@ class ScheduledTask:
         return settings.current().switch(self.env_key).source
 
     @property
-    def plan(self) -> Plan:
+    def plan(self) -> TaskPlan:
         configuration = settings.current()
         seconds = max(configuration.catch_up_seconds, 2 * configuration.tick_seconds, MIN_CATCH_UP_SECONDS)
-        return Plan(self.path, self.cadence, self.enabled, timedelta(seconds=seconds))
+        return TaskPlan(self.path, self.cadence, self.enabled, timedelta(seconds=seconds))
 
 
 class UnknownTaskError(ArgumentError):
@@ -70,7 +70,7 @@ class UnknownTaskError(ArgumentError):
         super().__init__(f"No task is called {name!r}. There are: {known}.")
 
 
-_tasks: dict[str, ScheduledTask] = {}
+_tasks: dict[str, Task] = {}
 
 
 def every(seconds: int) -> Interval:
@@ -83,23 +83,23 @@ def crontab(text: str) -> Crontab:
     return Crontab(parse_crontab(text), settings.current().zone)
 
 
-def register(rows: Iterable[ScheduledTask]) -> None:
+def register(rows: Iterable[Task]) -> None:
     """Make these rows the table."""
     _tasks.clear()
     _tasks.update((row.path, row) for row in rows)
 
 
-def tasks() -> list[ScheduledTask]:
+def tasks() -> list[Task]:
     """The table's rows, in its order."""
     return [*_tasks.values()]
 
 
-def task_of(path: str) -> ScheduledTask:
+def task_of(path: str) -> Task:
     """The row of an actor. Raises `UnknownTaskError`."""
     return find(path)
 
 
-def find(name: str) -> ScheduledTask:
+def find(name: str) -> Task:
     """The row that has this name, env_key or path. Raises `UnknownTaskError`."""
     for task in tasks():
         if name in (task.name, task.env_key, task.path):

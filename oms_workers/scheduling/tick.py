@@ -59,7 +59,7 @@ def tick() -> None:
 
     What cannot be done for one task, or at all, keeps nothing else from being done.
     """
-    due: list[tuple[table.ScheduledTask, datetime]] = []
+    due: list[tuple[table.Task, datetime]] = []
     with connection():
         _try(lambda: orphans.close_orphans(None, stopping.wait), "Dead workers' runs cannot be closed")
         for task in table.tasks():
@@ -73,7 +73,7 @@ def tick() -> None:
         record_tick()
 
 
-def _look(task: table.ScheduledTask, due: list[tuple[table.ScheduledTask, datetime]]) -> None:
+def _look(task: table.Task, due: list[tuple[table.Task, datetime]]) -> None:
     slot = ledger.is_due(task.plan)
     if slot is not None:
         due.append((task, slot))
@@ -98,7 +98,9 @@ def forget() -> None:
 
 
 def record_tick() -> None:
-    known_cadences.record([known_cadences.Plan(TICK, tick_cadence(), enabled=True, catch_up=timedelta(0))])
+    known_cadences.record(
+        [known_cadences.TaskPlan(TICK, tick_cadence(), enabled=True, catch_up=timedelta(0))]
+    )
 
 
 def last_sent() -> datetime | None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from oms_workers.scheduling.actor import scheduled
 from oms_workers.scheduling.program import begin
 from oms_workers.scheduling.run import Run
-from oms_workers.scheduling.table import ScheduledTask, every
+from oms_workers.scheduling.table import Task, every
 
 __all__ = ["broker"]
 
@@ -59,7 +59,7 @@ def note(line: str) -> None:
 
 broker = begin(
     [
-        ScheduledTask("quick", "DB_MAINTENANCE", quick, every(2)),
-        ScheduledTask("slow", "ARCHIVE_OLD_AUDIT_EVENTS", slow, every(5)),
+        Task("quick", "DB_MAINTENANCE", quick, every(2)),
+        Task("slow", "ARCHIVE_OLD_AUDIT_EVENTS", slow, every(5)),
     ]
 )

@@ -9,12 +9,12 @@ from oms_workers.broker import current, stopping
 from oms_workers.database import database_now, execute
 from oms_workers.scheduling import known_cadences, process, table
 from oms_workers.scheduling.actor import job_of
-from oms_workers.scheduling.table import ScheduledTask
+from oms_workers.scheduling.table import Task
 from tests.scheduling import operations
 
 
 @pytest.fixture
-def task(db: None, configure: Callable[..., object]) -> Iterator[ScheduledTask]:
+def task(db: None, configure: Callable[..., object]) -> Iterator[Task]:
     before = table.tasks()
     if operations.TASK.path not in current().actors:
         job_of(operations.TASK.operation).declare(current())
@@ -29,7 +29,7 @@ def task(db: None, configure: Callable[..., object]) -> Iterator[ScheduledTask]:
 
 
 @pytest.fixture
-def slot(task: ScheduledTask) -> datetime:
+def slot(task: Task) -> datetime:
     """The task's newest slot, which is due."""
     known_cadences.record([task.plan])
     newest: datetime = task.cadence.latest(database_now())

@@ -6,7 +6,7 @@ from typing import Any
 from oms_workers.configuration.cadence import Interval
 from oms_workers.scheduling.actor import scheduled
 from oms_workers.scheduling.run import Run
-from oms_workers.scheduling.table import ScheduledTask
+from oms_workers.scheduling.table import Task
 
 WEEK = timedelta(weeks=1)
 
@@ -23,7 +23,7 @@ def operation(run: Run, **kwargs: Any) -> dict[str, Any] | None:
 
 
 #: Weekly, so that no slot comes due in the middle of a test.
-TASK = ScheduledTask(
+TASK = Task(
     "operation",
     "ARCHIVE_OLD_AUDIT_EVENTS",
     operation,

@@ -44,8 +44,8 @@ MUCH_HAPPENED = """
 """
 
 
-def plan_of(task: str) -> known_cadences.Plan:
-    return known_cadences.Plan(
+def plan_of(task: str) -> known_cadences.TaskPlan:
+    return known_cadences.TaskPlan(
         task, Interval(int(PERIOD.total_seconds())), enabled=True, catch_up=timedelta(hours=6)
     )
 

@@ -20,7 +20,7 @@ from oms_workers.scheduling import actor, ledger, process
 from oms_workers.scheduling.actor import AnotherRunLivesError, NoLivenessError, run_manually, send
 from oms_workers.scheduling.liveness import Liveness
 from oms_workers.scheduling.run import Run
-from oms_workers.scheduling.table import ScheduledTask
+from oms_workers.scheduling.table import Task
 from tests.scheduling import operations
 
 
@@ -53,7 +53,7 @@ def only_run() -> Any:
 
 
 def test_a_due_slot_runs_once_with_its_kwargs_and_its_result_is_kept(
-    task: ScheduledTask, slot: datetime, monkeypatch: pytest.MonkeyPatch
+    task: Task, slot: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = do(monkeypatch, lambda run: {"archived": 7})
 
@@ -68,7 +68,7 @@ def test_a_due_slot_runs_once_with_its_kwargs_and_its_result_is_kept(
 
 
 def test_a_failure_is_kept_with_its_error_and_not_tried_at_once(
-    task: ScheduledTask, slot: datetime, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    task: Task, slot: datetime, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(run: Run) -> None:
         raise ValueError("CRUNCHY-ARMCHAIR has no legs")
@@ -87,7 +87,7 @@ def test_a_failure_is_kept_with_its_error_and_not_tried_at_once(
 
 
 def test_a_run_that_stops_early_is_sent_again_at_once_and_goes_on(
-    task: ScheduledTask, slot: datetime, monkeypatch: pytest.MonkeyPatch
+    task: Task, slot: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def spend_the_budget_at_first(run: Run) -> dict[str, int]:
         if len(calls) == 1:
@@ -105,9 +105,7 @@ def test_a_run_that_stops_early_is_sent_again_at_once_and_goes_on(
     assert (run.state, run.attempts, run.trigger) == ("succeeded", 1, "periodiq")
 
 
-def test_a_manual_run_is_recorded_beside_the_schedule(
-    task: ScheduledTask, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_manual_run_is_recorded_beside_the_schedule(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
     do(monkeypatch, lambda run: {"archived": 1})
 
     assert run_manually(task) == ("succeeded", {"archived": 1})
@@ -116,7 +114,7 @@ def test_a_manual_run_is_recorded_beside_the_schedule(
     assert (run.trigger, run.state, run.slot) == ("manual", "succeeded", run.started_at)
 
 
-def test_a_message_sent_by_hand_is_a_manual_run(task: ScheduledTask, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_message_sent_by_hand_is_a_manual_run(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = do(monkeypatch, lambda run: None)
 
     task.actor.send()
@@ -126,7 +124,7 @@ def test_a_message_sent_by_hand_is_a_manual_run(task: ScheduledTask, monkeypatch
     assert only_run().trigger == "manual"
 
 
-def test_two_manual_runs_at_once_are_refused(task: ScheduledTask, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_manual_runs_at_once_are_refused(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
     def run_another(run: Run) -> None:
         with pytest.raises(AnotherRunLivesError, match="operation"):
             run_manually(task)
@@ -137,7 +135,7 @@ def test_two_manual_runs_at_once_are_refused(task: ScheduledTask, monkeypatch: p
 
 
 def test_a_manual_run_that_fails_says_why_and_is_not_tried_again(
-    task: ScheduledTask, monkeypatch: pytest.MonkeyPatch
+    task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(run: Run) -> None:
         raise ValueError("no such shelf")
@@ -151,7 +149,7 @@ def test_a_manual_run_that_fails_says_why_and_is_not_tried_again(
 
 
 def test_the_start_says_how_late_it_is(
-    task: ScheduledTask, slot: datetime, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    task: Task, slot: datetime, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     do(monkeypatch, lambda run: None)
 
@@ -166,9 +164,7 @@ def test_the_start_says_how_late_it_is(
     )
 
 
-def test_a_run_stops_when_the_process_is_told_to(
-    task: ScheduledTask, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_stops_when_the_process_is_told_to(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
     def stop(run: Run) -> dict[str, bool]:
         stopping.set()
         return {"stopped": run.should_stop(), "waited": run.wait(30)}
@@ -181,9 +177,7 @@ def test_a_run_stops_when_the_process_is_told_to(
     assert "told to stop" in only_run().error
 
 
-def test_a_run_stops_when_its_process_has_lost_its_lock(
-    task: ScheduledTask, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_stops_when_its_process_has_lost_its_lock(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
     do(monkeypatch, lambda run: {"stopped": run.should_stop()})
     monkeypatch.setattr(process, "lost", lambda: True)
 
@@ -193,9 +187,7 @@ def test_a_run_stops_when_its_process_has_lost_its_lock(
     assert "lost its liveness lock" in only_run().error
 
 
-def test_without_its_lock_a_process_claims_nothing(
-    task: ScheduledTask, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_its_lock_a_process_claims_nothing(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = do(monkeypatch, lambda run: None)
     monkeypatch.setattr(process, "holds_lock", lambda: False)
 
@@ -207,7 +199,7 @@ def test_without_its_lock_a_process_claims_nothing(
 
 
 def test_a_result_that_cannot_be_written_leaves_nothing_running(
-    task: ScheduledTask, monkeypatch: pytest.MonkeyPatch
+    task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(actor, "_RECORD_PAUSE_SECONDS", 0.01)
     do(monkeypatch, lambda run: {"odd": object()})
@@ -219,7 +211,7 @@ def test_a_result_that_cannot_be_written_leaves_nothing_running(
 
 
 def test_a_time_limit_that_comes_while_the_end_waits_for_postgresql_loses_no_end(
-    task: ScheduledTask, slot: datetime, monkeypatch: pytest.MonkeyPatch
+    task: Task, slot: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     attempt = ledger.claim(task.plan, trigger="tick", worker=process.worker(), wait=lambda _: None)
     assert attempt is not None
@@ -263,7 +255,7 @@ def lose_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_claim_whose_answer_was_lost_is_closed_for_whoever_comes_next(
-    task: ScheduledTask, slot: datetime, monkeypatch: pytest.MonkeyPatch
+    task: Task, slot: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     do(monkeypatch, lambda run: {})
     lose_the_answer(monkeypatch)
@@ -279,7 +271,7 @@ def test_a_claim_whose_answer_was_lost_is_closed_for_whoever_comes_next(
 
 
 def test_a_claim_whose_answer_was_lost_is_run_by_the_next_message(
-    task: ScheduledTask, slot: datetime, monkeypatch: pytest.MonkeyPatch
+    task: Task, slot: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = do(monkeypatch, lambda run: {})
     lose_the_answer(monkeypatch)

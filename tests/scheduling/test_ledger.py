@@ -17,7 +17,7 @@ TASK = "oms.tests.tasks.sweep"
 WEEK = timedelta(weeks=1)
 WEEKLY = Interval(int(WEEK.total_seconds()))
 DEAD = "elsewhere/1/00000000"
-PLAN = known_cadences.Plan(TASK, WEEKLY, enabled=True, catch_up=8 * WEEK)
+PLAN = known_cadences.TaskPlan(TASK, WEEKLY, enabled=True, catch_up=8 * WEEK)
 
 
 @pytest.fixture(autouse=True)
@@ -37,11 +37,11 @@ def no_wait(seconds: float) -> None:
     """Whoever is dead now will not come back."""
 
 
-def claim(worker: str, plan: known_cadences.Plan = PLAN, **changes: Any) -> ledger.Attempt | None:
+def claim(worker: str, plan: known_cadences.TaskPlan = PLAN, **changes: Any) -> ledger.Attempt | None:
     return ledger.claim(plan, **{"trigger": "tick", "worker": worker, "wait": no_wait, **changes})
 
 
-def known_for(weeks: int, plan: known_cadences.Plan = PLAN) -> datetime:
+def known_for(weeks: int, plan: known_cadences.TaskPlan = PLAN) -> datetime:
     """Let the cadence be so many slots old, the newest of which is returned."""
     known_cadences.record([plan])
     newest = plan.cadence.latest(database_now())
@@ -115,7 +115,7 @@ def test_what_lies_behind_a_row_is_accounted_for(worker: str) -> None:
 
 
 def test_slots_too_old_to_be_caught_up_with_are_one_stale_row(worker: str) -> None:
-    plan = known_cadences.Plan(TASK, WEEKLY, enabled=True, catch_up=timedelta(0))
+    plan = known_cadences.TaskPlan(TASK, WEEKLY, enabled=True, catch_up=timedelta(0))
     newest = known_for(3, plan)
 
     assert claim(worker, plan) is None
@@ -149,7 +149,7 @@ def test_a_slot_is_run_once_whoever_comes_at_the_same_time(worker: str) -> None:
 
 
 def test_a_disabled_task_is_accounted_for_and_replays_nothing_when_enabled(worker: str) -> None:
-    off = known_cadences.Plan(TASK, WEEKLY, enabled=False, catch_up=8 * WEEK)
+    off = known_cadences.TaskPlan(TASK, WEEKLY, enabled=False, catch_up=8 * WEEK)
     newest = known_for(2, off)
 
     assert claim(worker, off) is None
@@ -161,7 +161,7 @@ def test_a_disabled_task_is_accounted_for_and_replays_nothing_when_enabled(worke
 
 def test_a_process_that_still_thinks_it_enabled_runs_nothing_of_a_disabled_task(worker: str) -> None:
     known_for(1)
-    known_cadences.record([known_cadences.Plan(TASK, WEEKLY, enabled=False, catch_up=8 * WEEK)])
+    known_cadences.record([known_cadences.TaskPlan(TASK, WEEKLY, enabled=False, catch_up=8 * WEEK)])
 
     assert claim(worker) is None
     assert [row[3] for row in table()] == ["disabled"]
@@ -201,7 +201,7 @@ def test_an_orphan_that_lives_again_is_not_closed(worker: str) -> None:
 
 
 def test_enabling_again_replays_nothing_even_where_nobody_noted_the_slots(worker: str) -> None:
-    off = known_cadences.Plan(TASK, WEEKLY, enabled=False, catch_up=8 * WEEK)
+    off = known_cadences.TaskPlan(TASK, WEEKLY, enabled=False, catch_up=8 * WEEK)
     known_for(5, off)
 
     known_cadences.record([PLAN])
@@ -415,7 +415,7 @@ def test_a_confirmation_that_is_cut_short_declares_nobody_dead(monkeypatch: pyte
 
 def test_a_release_that_may_be_refused_switches_nothing(worker: str) -> None:
     known_for(1)
-    off = known_cadences.Plan(TASK, WEEKLY, enabled=False, catch_up=WEEK)
+    off = known_cadences.TaskPlan(TASK, WEEKLY, enabled=False, catch_up=WEEK)
 
     known_cadences.announce([off])
 
@@ -450,7 +450,7 @@ def test_a_clock_that_is_a_moment_ahead_of_postgresql_is_believed(
 ) -> None:
     now = database_now()
     period = 100_000
-    plan = known_cadences.Plan(
+    plan = known_cadences.TaskPlan(
         TASK, Interval(period, offset=(int(now.timestamp()) + seconds) % period), enabled=True, catch_up=WEEK
     )
     known_cadences.record([plan])
@@ -466,7 +466,7 @@ def since(cadence: Interval) -> datetime:
 
 
 def test_old_and_new_cadence_live_side_by_side_in_a_deploy() -> None:
-    daily = known_cadences.Plan(TASK, Interval(86400), enabled=True, catch_up=WEEK)
+    daily = known_cadences.TaskPlan(TASK, Interval(86400), enabled=True, catch_up=WEEK)
     known_cadences.record([PLAN])
     known_cadences.record([daily])
     before = since(WEEKLY), since(Interval(86400))
@@ -482,7 +482,7 @@ def test_a_cadence_that_was_replaced_starts_anew_when_it_comes_back() -> None:
     known_for(5)
     before = since(WEEKLY)
     execute("UPDATE scheduled_tasks SET last_seen = now() - interval '11 minutes'")
-    known_cadences.record([known_cadences.Plan(TASK, Interval(86400), enabled=True, catch_up=WEEK)])
+    known_cadences.record([known_cadences.TaskPlan(TASK, Interval(86400), enabled=True, catch_up=WEEK)])
 
     known_cadences.record([PLAN])
 

@@ -12,7 +12,7 @@ from oms_workers.broker import current
 from oms_workers.configuration.cadence import Interval
 from oms_workers.database import database_now, execute, rows
 from oms_workers.scheduling import known_cadences, ledger, liveness, process, retention, table, tick
-from oms_workers.scheduling.table import ScheduledTask
+from oms_workers.scheduling.table import Task
 
 DEAD = "elsewhere/1/00000000"
 
@@ -29,13 +29,13 @@ def sent() -> list[dict[str, Any]]:
     return [json.loads(message) for message in messages]
 
 
-def claim(task: ScheduledTask) -> ledger.Attempt:
+def claim(task: Task) -> ledger.Attempt:
     attempt = ledger.claim(task.plan, trigger="periodiq", worker=process.worker(), wait=lambda _: None)
     assert attempt is not None
     return attempt
 
 
-def test_a_slot_that_nobody_came_for_is_sent(task: ScheduledTask, slot: datetime) -> None:
+def test_a_slot_that_nobody_came_for_is_sent(task: Task, slot: datetime) -> None:
     tick.tick()
 
     (message,) = sent()
@@ -45,7 +45,7 @@ def test_a_slot_that_nobody_came_for_is_sent(task: ScheduledTask, slot: datetime
 
 
 @pytest.mark.parametrize("state", ["running", "succeeded", "failed"])
-def test_nothing_healthy_is_sent_twice(task: ScheduledTask, slot: datetime, state: str) -> None:
+def test_nothing_healthy_is_sent_twice(task: Task, slot: datetime, state: str) -> None:
     attempt = claim(task)
     if state == "succeeded":
         ledger.succeed(attempt, None)
@@ -57,7 +57,7 @@ def test_nothing_healthy_is_sent_twice(task: ScheduledTask, slot: datetime, stat
     assert sent() == []
 
 
-def test_a_failure_is_sent_again_when_its_pause_is_over(task: ScheduledTask, slot: datetime) -> None:
+def test_a_failure_is_sent_again_when_its_pause_is_over(task: Task, slot: datetime) -> None:
     ledger.fail(claim(task), "no such luck")
     execute("UPDATE scheduled_runs SET next_attempt_at = now()")
 
@@ -66,7 +66,7 @@ def test_a_failure_is_sent_again_when_its_pause_is_over(task: ScheduledTask, slo
     assert len(sent()) == 1
 
 
-def test_a_dead_worker_s_slot_is_sent_again(task: ScheduledTask, slot: datetime) -> None:
+def test_a_dead_worker_s_slot_is_sent_again(task: Task, slot: datetime) -> None:
     claim(task)
     execute("UPDATE scheduled_runs SET worker = %s", (DEAD,))
 
@@ -77,7 +77,7 @@ def test_a_dead_worker_s_slot_is_sent_again(task: ScheduledTask, slot: datetime)
 
 
 def test_a_disabled_task_is_not_sent_and_its_orphan_is_closed(
-    task: ScheduledTask, slot: datetime, configure: Any
+    task: Task, slot: datetime, configure: Any
 ) -> None:
     claim(task)
     execute("UPDATE scheduled_runs SET worker = %s", (DEAD,))
@@ -90,7 +90,7 @@ def test_a_disabled_task_is_not_sent_and_its_orphan_is_closed(
 
 
 def test_what_cannot_be_forgotten_keeps_nothing_from_being_sent(
-    task: ScheduledTask, slot: datetime, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    task: Task, slot: datetime, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def refuse(now: datetime) -> int:
         raise OperationalError("canceling statement due to lock timeout")
@@ -105,7 +105,7 @@ def test_what_cannot_be_forgotten_keeps_nothing_from_being_sent(
 
 
 def test_one_task_of_which_nothing_can_be_told_keeps_no_other_from_being_sent(
-    task: ScheduledTask, slot: datetime, monkeypatch: pytest.MonkeyPatch
+    task: Task, slot: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = ledger.is_due
     broken = replace(task, name="broken")
@@ -126,7 +126,7 @@ def test_one_task_of_which_nothing_can_be_told_keeps_no_other_from_being_sent(
     assert len(sent()) == 1
 
 
-def test_old_runs_are_forgotten(task: ScheduledTask, slot: datetime) -> None:
+def test_old_runs_are_forgotten(task: Task, slot: datetime) -> None:
     for days in (32, 31):
         execute(
             """
@@ -142,7 +142,7 @@ def test_old_runs_are_forgotten(task: ScheduledTask, slot: datetime) -> None:
 
 
 def test_those_who_are_left_decide_whether_a_task_is_enabled(
-    task: ScheduledTask, slot: datetime, configure: Any
+    task: Task, slot: datetime, configure: Any
 ) -> None:
     off = replace(task.plan, enabled=False)
     known_cadences.record([off])
@@ -157,12 +157,12 @@ def test_those_who_are_left_decide_whether_a_task_is_enabled(
     assert since > slot
 
 
-def enabled(task: ScheduledTask) -> tuple[bool, datetime]:
+def enabled(task: Task) -> tuple[bool, datetime]:
     (known,) = rows("SELECT enabled, since FROM scheduled_tasks WHERE task = %s", (task.path,))
     return known.enabled, known.since
 
 
-def test_it_keeps_the_cadences_seen_without_starting_them_anew(task: ScheduledTask, slot: datetime) -> None:
+def test_it_keeps_the_cadences_seen_without_starting_them_anew(task: Task, slot: datetime) -> None:
     execute("UPDATE scheduled_tasks SET last_seen = now() - interval '1 day'")
 
     tick.tick()
@@ -174,7 +174,7 @@ def test_it_keeps_the_cadences_seen_without_starting_them_anew(task: ScheduledTa
     assert known.unseen < timedelta(minutes=1)
 
 
-def test_it_leaves_its_own_time_where_status_looks(task: ScheduledTask) -> None:
+def test_it_leaves_its_own_time_where_status_looks(task: Task) -> None:
     assert (tick.last_sent(), tick.last_run()) == (None, None)
 
     tick.JOB.send()
@@ -193,7 +193,7 @@ def test_its_slots_lie_half_a_period_after_the_minute_s_own(configure: Any) -> N
     assert tick.tick_cadence() == Interval(5, offset=2)
 
 
-def test_periodiq_is_given_the_enabled_tasks_and_the_tick(task: ScheduledTask, configure: Any) -> None:
+def test_periodiq_is_given_the_enabled_tasks_and_the_tick(task: Task, configure: Any) -> None:
     tick.schedule()
     assert str(task.actor.options["periodic"]) == "every 604800 s"
     assert str(current().get_actor(tick.TICK).options["periodic"]) == "every 60 s at +30 s"

@@ -174,7 +174,7 @@ def _perform_attempt(
         logger.info("%s is done: %s", task.name, result)
         return "succeeded", result
     why = run.stopped_by
-    _record(lambda: ledger.release(attempt, why, result, manual=manual), attempt)
+    _record(lambda: ledger.stop_early(attempt, why, result, manual=manual), attempt)
     logger.info("%s %s; so far: %s", task.name, why, result)
     if not manual:
         send(task, attempt.slot, "tick")

@@ -252,7 +252,7 @@ def fail(attempt: Attempt, error: str, *, result: dict[str, Any] | None = None, 
     return _end(attempt, "failed", result, error, again, attempt.attempts)
 
 
-def release(attempt: Attempt, why: str, result: dict[str, Any] | None, *, manual: bool = False) -> bool:
+def stop_early(attempt: Attempt, why: str, result: dict[str, Any] | None, *, manual: bool = False) -> bool:
     """End the run before its work is done, at a batch's end: it is free at once and no attempt is charged."""
     now = database_now()
     again = None if manual else now

@@ -357,7 +357,7 @@ def test_a_run_that_was_stopped_is_free_at_once_and_not_charged(worker: str) -> 
     first = claim(worker)
     assert first is not None
 
-    ledger.release(first, "stopped at a batch's end", {"orders": 7})
+    ledger.stop_early(first, "stopped at a batch's end", {"orders": 7})
     again = claim(worker)
 
     assert again is not None
@@ -384,12 +384,12 @@ def test_a_release_that_is_repeated_does_not_end_the_run_after_it(worker: str) -
     known_for(1)
     first = claim(worker)
     assert first is not None
-    ledger.release(first, "stopped", {})
+    ledger.stop_early(first, "stopped", {})
     second = claim(worker)
     assert second is not None
     assert second.attempts == first.attempts
 
-    assert not ledger.release(first, "stopped, said once more", {})
+    assert not ledger.stop_early(first, "stopped, said once more", {})
     assert ledger.succeed(second, {})
 
 

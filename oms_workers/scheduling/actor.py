@@ -1,4 +1,4 @@
-"""A scheduled operation: a plain function, and around it the claim, the end and nothing else.
+"""A scheduled operation: a plain function. Around it are the claim of a run and the record of its end.
 
 @scheduled("oms.orders.tasks.get_orders_from_omnitron", queue="omnitron", budget=timedelta(minutes=5))
 def get_orders_from_omnitron(run: Run) -> dict[str, int]:
@@ -19,41 +19,42 @@ from oms_workers.broker import Job, stopping
 from oms_workers.database import UNREACHABLE, connection
 from oms_workers.errors import OmsError
 from oms_workers.scheduling import ledger, orphans, process
-from oms_workers.scheduling.operation import Operation, Work
+from oms_workers.scheduling.operation import Operation, TaskFunction
 from oms_workers.scheduling.run import Run
 from oms_workers.scheduling.table import Task, task_of
 
 logger = logging.getLogger(__name__)
 
-#: What a run has after its budget to end its batch, before Dramatiq interrupts it.
+#: After its budget a run has so long to end its batch. Then Dramatiq interrupts it.
 TIME_LIMIT_MARGIN = timedelta(seconds=60)
 
-#: How often the end of a run is offered to a PostgreSQL that does not answer.
+#: The pause between two tries to write the end of a run while PostgreSQL does not answer.
 _RECORD_PAUSE_SECONDS = 2.0
 
-
-#: The rows that this process is at, by id, and the claims in progress, by task.
+#: The ids of the ledger rows that this process works on.
 _at_work: set[int] = set()
+
+#: One lock a task: in this process the claims of one task follow one another.
 _claiming: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
 
 class NoLivenessError(OmsError):
-    """This process holds no lock by which the others would see it live."""
+    """This process does not hold its liveness lock, so other processes take it for dead."""
 
 
 class AnotherRunLivesError(OmsError):
-    """Another run of this task is at work; it has to end first."""
+    """Another run of this task is running. It has to end first."""
 
 
-def scheduled(name: str, *, queue: str = "default", budget: timedelta) -> Callable[[Work], Operation]:
-    """Make a function the operation `name`, whose messages only say that a slot may be due.
+def scheduled(name: str, *, queue: str = "default", budget: timedelta) -> Callable[[TaskFunction], Operation]:
+    """Make a function the operation `name`. Its messages only say that a slot may be due.
 
-    `budget` is the time that a run may take before it stops at its next batch. The function is given a `Run`
-    and the kwargs of its row in the task table, and returns counts for the ledger.
+    When a run has taken its `budget`, it stops at its next batch. The function is given a `Run` and the
+    kwargs of its row in the task table, and returns counts for the ledger.
     """
 
-    def decorate(work: Work) -> Operation:
-        return Operation(name, queue, work, budget)
+    def decorate(function: TaskFunction) -> Operation:
+        return Operation(name, queue, function, budget)
 
     return decorate
 
@@ -61,27 +62,27 @@ def scheduled(name: str, *, queue: str = "default", budget: timedelta) -> Callab
 def job_of(operation: Operation) -> Job:
     """What a worker does when a message for the operation comes."""
 
-    def perform() -> None:
-        _perform(task_of(operation.name))
+    def on_message() -> None:
+        _handle_message(task_of(operation.name))
 
-    perform.__doc__ = operation.work.__doc__
+    on_message.__doc__ = operation.function.__doc__
     options = {
         "queue_name": operation.queue,
         "time_limit": (operation.budget + TIME_LIMIT_MARGIN) / timedelta(milliseconds=1),
         "throws": (*UNREACHABLE, NoLivenessError),
     }
-    return Job(operation.name, perform, options)
+    return Job(operation.name, on_message, options)
 
 
 def send(task: Task, slot: datetime, trigger: str) -> None:
-    """Tell the workers that a slot is due. Losing the message or sending it twice changes nothing."""
+    """Tell the workers that a slot is due. A message that is lost or sent twice changes nothing."""
     task.actor.send_with_options(scheduled_at=slot.isoformat(), trigger=trigger)
 
 
 def run_manually(task: Task) -> tuple[str, dict[str, Any] | None]:
-    """Run the task now, in this process, on the ledger as `manual`; return its end and its result.
+    """Run the task now, in this process, recorded as `manual`. Returns how it ended and its result.
 
-    Raises `AnotherRunLivesError`, and whatever the task raises, after the ledger has it.
+    Raises `AnotherRunLivesError`. What the task raises is recorded in the ledger and raised again.
     """
     attempt = _claim(
         task,
@@ -91,10 +92,10 @@ def run_manually(task: Task) -> tuple[str, dict[str, Any] | None]:
         raise AnotherRunLivesError(
             f"Another run of {task.name} is at work; wait for its end, or see `oms status`."
         )
-    return _work(task, attempt, manual=True)
+    return _run_attempt(task, attempt, manual=True)
 
 
-def _perform(task: Task) -> None:
+def _handle_message(task: Task) -> None:
     message = CurrentMessage.get_current_message()
     options = message.options if message else {}
     if "scheduled_at" not in options:
@@ -113,20 +114,20 @@ def _perform(task: Task) -> None:
         ),
     )
     if attempt is not None:
-        _work(task, attempt, manual=False)
+        _run_attempt(task, attempt, manual=False)
 
 
 def _claim(task: Task, take: Callable[[str], ledger.Attempt | None]) -> ledger.Attempt | None:
-    """Take the run, and remember that it is ours; raises `NoLivenessError` where nobody would see us live.
+    """Claim a run with `take`, and remember that this process works on it.
 
-    Claims of one task follow one another in this process, so that a row of ours that nobody is at can be
-    told from one that was taken a moment ago.
+    A row may carry our id although no thread works on it: such a row was abandoned. The lock for each task
+    tells it from a row that another thread has just claimed. Raises `NoLivenessError`.
     """
     worker = process.worker()
     if not process.holds_lock():
         raise NoLivenessError(
-            "This process has no liveness lock, so that others would take it for dead, and claims nothing;"
-            " see whether PostgreSQL has a connection left for it."
+            "This process has no liveness lock, so other processes take it for dead and it claims nothing;"
+            " check that PostgreSQL has a free connection for it."
         )
     with _claiming[task.path]:
         try:
@@ -137,33 +138,34 @@ def _claim(task: Task, take: Callable[[str], ledger.Attempt | None]) -> ledger.A
                     _at_work.add(attempt.id)
                 return attempt
         except BaseException:
-            # The claim may be committed and its answer lost: a row that nobody is at must not stay `running`
-            # beside a living worker, where no other process would dare to close it.
+            # The claim may be committed although its answer was lost. No other process closes a `running`
+            # row whose worker lives, so this process has to close it.
             _insist(lambda: _close_abandoned(task.path, worker))
             raise
 
 
 def _close_abandoned(task: str, worker: str) -> None:
     if orphans.close_abandoned(task, worker, _at_work):
-        logger.warning("A run of %s that this process had lost is closed.", task)
+        logger.warning("A run of %s, which this process had abandoned, is closed.", task)
 
 
-def _work(task: Task, attempt: ledger.Attempt, *, manual: bool) -> tuple[str, dict[str, Any] | None]:
+def _run_attempt(task: Task, attempt: ledger.Attempt, *, manual: bool) -> tuple[str, dict[str, Any] | None]:
     lateness = (attempt.started_at - attempt.slot).total_seconds()
     logger.info("%s started, %.2f s after its slot %s.", task.name, lateness, attempt.slot.isoformat())
     try:
-        return _perform_attempt(task, attempt, manual=manual)
+        return _call_and_record(task, attempt, manual=manual)
     finally:
         _at_work.discard(attempt.id)
 
 
-def _perform_attempt(
+def _call_and_record(
     task: Task, attempt: ledger.Attempt, *, manual: bool
 ) -> tuple[str, dict[str, Any] | None]:
+    """Call the task's own function, and record in the ledger how the run ended."""
     operation = task.operation
     run = Run(attempt.started_at, budget=operation.budget, slot=attempt.slot, lost=process.lost)
     try:
-        result = operation.work(run, **task.kwargs)
+        result = operation.function(run, **task.kwargs)
     except BaseException as error:
         problem = f"{type(error).__name__}: {error}"
         logger.warning("%s failed in its slot %s: %s", task.name, attempt.slot.isoformat(), problem)
@@ -182,7 +184,7 @@ def _perform_attempt(
 
 
 def _record(end: Callable[[], bool], attempt: ledger.Attempt) -> None:
-    """Write the end of a run, however long PostgreSQL is away."""
+    """Write the end of a run. While PostgreSQL does not answer, try again."""
 
     def write() -> None:
         try:
@@ -190,7 +192,7 @@ def _record(end: Callable[[], bool], attempt: ledger.Attempt) -> None:
         except UNREACHABLE:
             raise
         except Exception as error:
-            # What the run has left, its result or its error's text, cannot be written; this can.
+            # The run's result or its error's text cannot be stored; this text can.
             logger.exception("The end of slot %s of %s cannot be written.", attempt.slot, attempt.task)
             ledger.fail(attempt, f"its end could not be written: {type(error).__name__}")
 
@@ -198,10 +200,10 @@ def _record(end: Callable[[], bool], attempt: ledger.Attempt) -> None:
 
 
 def _insist(write: Callable[[], object]) -> None:
-    """Write to the ledger when PostgreSQL is back, if it is away.
+    """Write to the ledger; while PostgreSQL does not answer, try again.
 
-    A row must not stay `running` beside a living worker. If this process is told to stop meanwhile, its
-    lock goes with it and the tick takes over.
+    A row must not stay `running` while its worker lives. If this process is told to stop first, it gives
+    its lock back and the tick closes the row.
     """
     while True:
         try:
@@ -214,5 +216,5 @@ def _insist(write: Callable[[], object]) -> None:
             if stopping.wait(_RECORD_PAUSE_SECONDS):
                 return
         except Interrupt:
-            # The time limit came in the middle of it, and the run has ended anyway.
+            # The time limit interrupted this write. The run has already ended, so the write goes on.
             continue

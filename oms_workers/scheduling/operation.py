@@ -1,21 +1,22 @@
-"""What a scheduled operation is, before any broker knows of it."""
+"""What a scheduled operation is. No broker is needed to make one."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-Work = Callable[..., dict[str, Any] | None]
+#: A task's own function: it is given a `Run` and kwargs, and returns counts for the ledger.
+TaskFunction = Callable[..., dict[str, Any] | None]
 
 
 @dataclass(frozen=True)
 class Operation:
-    """A function that is run at the slots of a task; `name` is the task's path, and its actor's name.
+    """A function that runs at the slots of a task. `name` is the task's path and its actor's name.
 
     `budget` is the time that a run may take before it stops at its next batch.
     """
 
     name: str
     queue: str
-    work: Work
+    function: TaskFunction
     budget: timedelta

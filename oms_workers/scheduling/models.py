@@ -1,9 +1,42 @@
-"""The ledger's tables."""
+"""The ledger's tables and the states of their rows."""
+
+from enum import StrEnum
 
 from peewee import BigAutoField, BooleanField, IntegerField, TextField
 from playhouse.postgres_ext import BinaryJSONField, DateTimeTZField
 
 from oms_workers.database import Table
+from oms_workers.sets import NameField
+
+
+class RunState(StrEnum):
+    """What became of a slot so far."""
+
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+class SkipReason(StrEnum):
+    """Why a slot was skipped.
+
+    `OVERLAP`: another run of the task was running. `COALESCED`: a newer slot was run instead. `STALE`: it was
+    too old to be run. `DISABLED`: the task was disabled.
+    """
+
+    OVERLAP = "overlap"
+    COALESCED = "coalesced"
+    STALE = "stale"
+    DISABLED = "disabled"
+
+
+class Trigger(StrEnum):
+    """Who asked for a run: the clock's message, the tick's message, or a person."""
+
+    PERIODIQ = "periodiq"
+    TICK = "tick"
+    MANUAL = "manual"
 
 
 class ScheduledTask(Table):
@@ -29,9 +62,9 @@ class ScheduledRun(Table):
     slot = DateTimeTZField()
     first_slot = DateTimeTZField()
     slots = IntegerField(default=1)
-    state = TextField()
-    reason = TextField(null=True)
-    trigger = TextField()
+    state = NameField(RunState)
+    reason = NameField(SkipReason, null=True)
+    trigger = NameField(Trigger)
     attempts = IntegerField(default=0)
     next_attempt_at = DateTimeTZField(null=True)
     started_at = DateTimeTZField(null=True)
@@ -45,7 +78,7 @@ class ScheduledRun(Table):
 
 
 class Worker(Table):
-    """A process that runs tasks; it lives for as long as it holds its advisory lock."""
+    """A process that runs tasks. It lives for as long as it holds its advisory lock."""
 
     id = TextField(primary_key=True)
     host = TextField()

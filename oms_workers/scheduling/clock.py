@@ -1,7 +1,7 @@
-"""What periodiq asks: a cadence dressed as one of its own specs.
+"""A cadence behind the interface of periodiq's own specs.
 
-periodiq calls three methods only. Its own parser never fires on a Sunday written as 0 and is wrong at clock
-changes (measured over a year), so every task's option is an adapter around a cadence of ours.
+periodiq calls three methods only. Its own parser never fires on a Sunday written as 0, and is wrong at clock
+changes (measured over a year). So each task's `periodic` option is an adapter around a cadence of ours.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ import pendulum
 
 from oms_workers.configuration.cadence import Cadence, Interval
 
-#: A clock that starts within a minute after a slot still sends it; the ledger knows if it was sent before.
+#: A clock that starts within a minute after a slot still sends it. If it was sent before, the ledger knows.
 FIRST_LOOK_BACK = timedelta(seconds=60)
 
 
@@ -26,14 +26,14 @@ class PeriodicCadence:
     def validate(self, now: datetime) -> bool:
         now = _plain(now)
         if self._asked_at is not None and now < self._asked_at - FIRST_LOOK_BACK:
-            # The system's clock was set back: what comes due again is the ledger's to know.
+            # The system's clock was set back. The ledger knows which slots have been run already.
             self._asked_at = None
         asked_at = self._asked_at or now - FIRST_LOOK_BACK
         self._asked_at = max(now, asked_at)
         return self.cadence.latest(now) > asked_at
 
     def next_valid_date(self, last: datetime) -> pendulum.DateTime:
-        """The next slot after the real time: periodiq calls itself again, without end, on one before it."""
+        """The next slot after the real time. On an earlier one periodiq would call itself without end."""
         return pendulum.instance(self.cadence.next(max(_plain(last), self._now())))
 
     def __str__(self) -> str:

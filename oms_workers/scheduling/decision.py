@@ -7,7 +7,7 @@ from typing import Protocol
 
 from oms_workers.configuration.cadence import Cadence
 
-#: Runs of one slot in all, rescues after a worker's death included.
+#: The most runs of one slot, those after a worker's death included.
 MAX_ATTEMPTS = 4
 
 #: Waits after the first, second and third failed attempt.
@@ -15,7 +15,7 @@ BACKOFF = (timedelta(seconds=30), timedelta(minutes=2), timedelta(minutes=10))
 
 
 class Verdict(StrEnum):
-    """What a slot deserves now; `STALE` and `DISABLED` are also the reasons that the ledger keeps."""
+    """What to do with a slot now. `STALE` and `DISABLED` are also reasons of a skip in the ledger."""
 
     RUN = "run"
     STALE = "stale"
@@ -45,7 +45,7 @@ class Decision:
 
 
 def newest_slot(cadence: Cadence, since: datetime, now: datetime) -> datetime | None:
-    """The newest slot that has come due, or None where the cadence is younger than that."""
+    """The newest slot that has come due, or None where it lies before `since`."""
     slot = cadence.latest(now)
     return slot if slot >= since else None
 
@@ -55,7 +55,7 @@ def decide(
 ) -> Decision:
     """Decide about the newest due slot, given the ledger's `row` that accounts for it, if there is one.
 
-    Older slots that nothing accounts for are not run: they are coalesced into the verdict on the newest.
+    Older slots that no row accounts for are not run. They are recorded together with the newest one.
     """
     slot = newest_slot(cadence, since, now)
     if slot is None:

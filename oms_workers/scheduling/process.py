@@ -1,4 +1,4 @@
-"""What a process that runs or sends scheduled work does at its start and its end."""
+"""What a process that runs or sends scheduled tasks does at its start and at its end."""
 
 import logging
 import signal
@@ -22,12 +22,12 @@ _recorded = False
 
 
 def worker() -> str:
-    """The id under which this process claims runs; its lock is taken when somebody first asks."""
+    """The id under which this process claims runs. The first call takes the process's liveness lock."""
     return start_liveness().worker
 
 
 def lost() -> bool:
-    """Whether this process has been without its lock for so long that others may do its work."""
+    """Whether this process has been without its lock for so long that others may take over its runs."""
     return _liveness is not None and _liveness.lost()
 
 
@@ -46,12 +46,12 @@ def stop_liveness() -> None:
 
 
 def holds_lock() -> bool:
-    """Whether this process is seen to live by the others, so that it may claim."""
+    """Whether this process holds its liveness lock. Without it, it may not claim runs."""
     return start_liveness().held()
 
 
 def record_cadences() -> None:
-    """Write what this process is configured to run, once; while PostgreSQL is away, the next claim tries."""
+    """Write once what this process is configured to run. While PostgreSQL is away, the next claim tries."""
     global _recorded
     if _recorded:
         return
@@ -61,11 +61,11 @@ def record_cadences() -> None:
             migrations.announce()
         _recorded = True
     except UNREACHABLE as error:
-        logger.warning("The schedule is not recorded, PostgreSQL does not answer: %s", error)
+        logger.warning("The schedule is not recorded because PostgreSQL does not answer: %s", error)
 
 
 class WorkerProcess(Middleware):
-    """A worker lives from its boot to the end of its last run."""
+    """A worker process holds its liveness lock from its boot to the end of its last run."""
 
     def before_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:  # noqa: ARG002
         global _recorded
@@ -78,7 +78,7 @@ class WorkerProcess(Middleware):
 
 
 def start_clock() -> None:
-    """What periodiq's process does when it first looks at the time."""
+    """What periodiq's process does before it first reads the time."""
 
     def stop(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -86,5 +86,5 @@ def start_clock() -> None:
 
     signal.signal(signal.SIGTERM, stop)
     record_cadences()
-    # The clock has no other use for PostgreSQL, whose connections are few.
+    # The clock does not need PostgreSQL again, and connections are few.
     database.close_all()

@@ -1,4 +1,4 @@
-"""What a task is given to work with: its time, its budget, and a wait that ends when it should stop."""
+"""What a task is given: its time, its budget, and a wait that ends when the run should stop."""
 
 import time
 from collections.abc import Callable
@@ -6,16 +6,15 @@ from datetime import datetime, timedelta
 
 from oms_workers.broker import stopping
 
-#: How often a waiting run looks whether it should stop.
+#: How often a waiting run checks whether it should stop.
 _LOOK_SECONDS = 0.5
 
 
 class Run:
     """One run of a task.
 
-    `now` is PostgreSQL's time at its start, and `slot` the instant that it is the run of. Work goes in
-    batches; where there is more of it, the task asks `should_stop()` between two of them and returns what it
-    has done when told so.
+    `now` is PostgreSQL's time at its start, and `slot` the slot that it is the run of. A task works in
+    batches. Between two batches it asks `should_stop()`, and returns what it has done if that is true.
     """
 
     def __init__(
@@ -34,7 +33,7 @@ class Run:
         self._deadline = time.monotonic() + budget.total_seconds()
 
     def should_stop(self) -> bool:
-        """Whether to stop at this batch's end; `stopped_by` then says why, and the rest is left for later."""
+        """Whether to stop at this batch's end; `stopped_by` then says why. The rest is left for later."""
         if stopping.is_set():
             self.stopped_by = "stopped at a batch's end: the process was told to stop"
         elif time.monotonic() > self._deadline:
@@ -44,11 +43,11 @@ class Run:
         return self.stopped_by is not None
 
     def seconds_left(self) -> float:
-        """What is left of the budget."""
+        """How much of the budget is left."""
         return max(0.0, self._deadline - time.monotonic())
 
     def wait(self, seconds: float) -> bool:
-        """Wait, if the budget has room for it; False where it has not, or when the run has to stop."""
+        """Wait, if the budget is long enough. False where it is not, or where the run has to stop."""
         if seconds > self.seconds_left():
             return False
         until = time.monotonic() + seconds

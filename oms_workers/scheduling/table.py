@@ -1,6 +1,6 @@
-"""The task table: what runs, when by default, and what the environment made of it.
+"""The task table: each task with its default cadence and with what the environment sets for it.
 
-`schedules.py` hands its rows over with `register()`; nothing below it knows the tasks.
+`schedules.py` gives its rows to `register()`; no room imports the tasks from it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -18,13 +18,13 @@ from oms_workers.errors import ArgumentError
 from oms_workers.scheduling.known_cadences import TaskPlan
 from oms_workers.scheduling.operation import Operation
 
-#: However little is to be caught up with, a message's own way to a worker makes no slot stale.
+#: The least time before a slot is stale: a message needs a while to reach a worker.
 MIN_CATCH_UP_SECONDS = 60
 
 
 @dataclass(frozen=True)
 class Task:
-    """One row of the table: the task's name, its variables' key, its operation and its default cadence."""
+    """One row of the table: a task's name, its variables' key, its operation, default cadence and kwargs."""
 
     name: str
     env_key: str

@@ -19,8 +19,10 @@ from oms_workers.broker import Job, stopping
 from oms_workers.database import UNREACHABLE, connection
 from oms_workers.errors import OmsError
 from oms_workers.scheduling import ledger, orphans, process
+from oms_workers.scheduling.models import Trigger
 from oms_workers.scheduling.operation import Operation, TaskFunction
 from oms_workers.scheduling.run import Run
+from oms_workers.scheduling.runs import Attempt
 from oms_workers.scheduling.table import Task, task_of
 
 logger = logging.getLogger(__name__)
@@ -74,7 +76,7 @@ def job_of(operation: Operation) -> Job:
     return Job(operation.name, on_message, options)
 
 
-def send(task: Task, slot: datetime, trigger: str) -> None:
+def send(task: Task, slot: datetime, trigger: Trigger) -> None:
     """Tell the workers that a slot is due. A message that is lost or sent twice changes nothing."""
     task.actor.send_with_options(scheduled_at=slot.isoformat(), trigger=trigger)
 
@@ -107,7 +109,7 @@ def _handle_message(task: Task) -> None:
         task,
         lambda worker: ledger.claim(
             plan,
-            trigger=options.get("trigger", "periodiq"),
+            trigger=Trigger(options.get("trigger", Trigger.PERIODIQ)),
             worker=worker,
             wait=stopping.wait,
             message_slot=plan.cadence.latest(datetime.fromisoformat(options["scheduled_at"])),
@@ -117,7 +119,7 @@ def _handle_message(task: Task) -> None:
         _run_attempt(task, attempt, manual=False)
 
 
-def _claim(task: Task, take: Callable[[str], ledger.Attempt | None]) -> ledger.Attempt | None:
+def _claim(task: Task, take: Callable[[str], Attempt | None]) -> Attempt | None:
     """Claim a run with `take`, and remember that this process works on it.
 
     A row may carry our id although no thread works on it: such a row was abandoned. The lock for each task
@@ -149,7 +151,7 @@ def _close_abandoned(task: str, worker: str) -> None:
         logger.warning("A run of %s, which this process had abandoned, is closed.", task)
 
 
-def _run_attempt(task: Task, attempt: ledger.Attempt, *, manual: bool) -> tuple[str, dict[str, Any] | None]:
+def _run_attempt(task: Task, attempt: Attempt, *, manual: bool) -> tuple[str, dict[str, Any] | None]:
     lateness = (attempt.started_at - attempt.slot).total_seconds()
     logger.info("%s started, %.2f s after its slot %s.", task.name, lateness, attempt.slot.isoformat())
     try:
@@ -158,9 +160,7 @@ def _run_attempt(task: Task, attempt: ledger.Attempt, *, manual: bool) -> tuple[
         _at_work.discard(attempt.id)
 
 
-def _call_and_record(
-    task: Task, attempt: ledger.Attempt, *, manual: bool
-) -> tuple[str, dict[str, Any] | None]:
+def _call_and_record(task: Task, attempt: Attempt, *, manual: bool) -> tuple[str, dict[str, Any] | None]:
     """Call the task's own function, and record in the ledger how the run ended."""
     operation = task.operation
     run = Run(attempt.started_at, budget=operation.budget, slot=attempt.slot, lost=process.lost)
@@ -179,11 +179,11 @@ def _call_and_record(
     _record(lambda: ledger.stop_early(attempt, why, result, manual=manual), attempt)
     logger.info("%s %s; so far: %s", task.name, why, result)
     if not manual:
-        send(task, attempt.slot, "tick")
+        send(task, attempt.slot, Trigger.TICK)
     return "stopped", result
 
 
-def _record(end: Callable[[], bool], attempt: ledger.Attempt) -> None:
+def _record(end: Callable[[], bool], attempt: Attempt) -> None:
     """Write the end of a run. While PostgreSQL does not answer, try again."""
 
     def write() -> None:

@@ -1,8 +1,8 @@
-"""Who is alive: each process that runs tasks holds one advisory lock, on a connection that does nothing else.
+"""Who lives: each process that runs tasks holds one advisory lock, on a connection that does nothing else.
 
-The lock goes when the process does, however it ends, and PostgreSQL says at once who holds none. A lock
-that is free for a moment proves nothing, since a process takes its lock again after PostgreSQL has
-restarted; so a worker is dead only when its lock is still free after `CONFIRMATION_SECONDS`.
+PostgreSQL frees the lock when the process ends, however it ends. A lock that is free for a moment proves
+nothing: after a restart of PostgreSQL a process takes its lock again. So a worker is dead only when its lock
+is still free after `CONFIRMATION_SECONDS`.
 """
 
 import logging
@@ -11,49 +11,47 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple
 
 import psycopg
+from peewee import SQL, NodeList, fn
 
-from oms_workers.database import rows
+from oms_workers.scheduling.models import Worker
+from oms_workers.sets import fetch
 
 logger = logging.getLogger(__name__)
 
-#: The class of our advisory locks, apart from those of other users of the database ("omsw").
+#: The class of our advisory locks ("omsw"); it keeps them apart from those of other programs.
 LOCK_CLASS = 0x6F6D7377
 
-#: How often a process makes sure that it still holds its lock.
+#: How often a process checks that it still holds its lock.
 HEARTBEAT_SECONDS = 1.0
 
-#: Long enough for a living process to take its lock again, or to notice that it cannot and to stop.
+#: In this time a living process takes its lock again, or notices that it cannot and stops its runs.
 CONFIRMATION_SECONDS = 10.0
 
-#: After a start of PostgreSQL nobody holds a lock yet.
+#: For so long after a start of PostgreSQL no worker counts as dead: no process has its lock again yet.
 START_GRACE_SECONDS = 15
 
-#: A process that has been without its lock for so long stops its runs, before others may take them over.
+#: After so long without its lock a process stops its runs, before other processes may take them over.
 LOST_SECONDS = 4.0
 
-#: A worker's lock in `pg_locks`, where the second key of a pair is shown unsigned.
-HOLDS_LOCK = f"""
-    EXISTS (
-        SELECT FROM pg_locks
-        WHERE locktype = 'advisory'
-          AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-          AND classid::bigint = {LOCK_CLASS}
-          AND objid::bigint = (hashtext({{worker}})::bigint & 4294967295)
-          AND objsubid = 2
-          AND granted
-    )
-"""
+
+class LivingWorker(NamedTuple):
+    """A worker that holds its lock."""
+
+    id: str
+    host: str
+    pid: int
+    started_at: datetime
 
 
 class Liveness:
-    """This process's lock, kept by a thread that takes it again whenever it is lost.
+    """This process's lock. A thread keeps it, and takes it again when it is lost.
 
-    `parameters` are those of `psycopg.connect`. The worker's id is new at every start, so that a process
-    that comes back after its death is somebody else.
+    `parameters` are those of `psycopg.connect`. The worker's id is new at every start, so a process that is
+    started again is another worker.
     """
 
     def __init__(self, parameters: dict[str, Any], *, heartbeat_seconds: float = HEARTBEAT_SECONDS) -> None:
@@ -72,17 +70,17 @@ class Liveness:
         return self
 
     def stop(self) -> None:
-        """Give the lock back. What this process still runs is an orphan from now on."""
+        """Give the lock back. The runs of this process that have not ended are orphans from now on."""
         self._ending.set()
         self._thread.join(timeout=2 * self._heartbeat_seconds)
         self._drop()
 
     def lost(self) -> bool:
-        """Whether the lock has been gone for so long that others may be about to take over our runs."""
+        """Whether the lock has been lost for so long that other processes may soon take over our runs."""
         return time.monotonic() - self._held_at > LOST_SECONDS
 
     def held(self) -> bool:
-        """Whether the lock was there at the last look; without it nothing may be claimed."""
+        """Whether the lock was held at the last check. Without it nothing may be claimed."""
         return self._connection is not None and not self.lost()
 
     def _keep(self) -> None:
@@ -94,6 +92,7 @@ class Liveness:
             if self._connection is None:
                 self._take()
             else:
+                # SQL: it only asks whether the session of the lock still answers.
                 self._connection.execute("SELECT 1")
             self._held_at = time.monotonic()
         except psycopg.Error as error:
@@ -103,14 +102,17 @@ class Liveness:
 
     def _take(self) -> None:
         self._connection = psycopg.connect(autocommit=True, **self._parameters)
-        # The server too has to notice a vanished host, and it waits two hours by default.
+        # The server too has to notice that this host is gone. By default it waits two hours.
         for name, value in (("idle", 10), ("interval", 5), ("count", 3)):
+            # SQL: a setting of this session, whose connection is outside the pool.
             self._connection.execute(f"SET tcp_keepalives_{name} = {value}")
+        # SQL: an advisory lock, held by the session of this connection.
         taken = self._connection.execute(
             "SELECT pg_try_advisory_lock(%s, hashtext(%s))", (LOCK_CLASS, self.worker)
         ).fetchone()
         if taken is None or not taken[0]:
             raise psycopg.OperationalError("the previous session of this worker still holds it")
+        # SQL: models use connections of the pool, and this connection is outside it.
         self._connection.execute(
             """
             INSERT INTO workers (id, host, pid, started_at)
@@ -126,41 +128,25 @@ class Liveness:
             connection.close()
 
 
-def living_workers() -> list[Any]:
+def living_workers() -> list[LivingWorker]:
     """The workers that hold their lock, the oldest first."""
-    return rows(
+    columns = (Worker.id, Worker.host, Worker.pid, Worker.started_at)
+    query = Worker.select(*columns).where(holds_lock(Worker.id)).order_by(Worker.started_at)
+    return fetch(query, LivingWorker)
+
+
+def holds_lock(worker: Any) -> Any:
+    """The condition that a worker holds its lock; `worker` is the column that has its id."""
+    # SQL: PostgreSQL shows advisory locks in its catalogue only, and the second key of a pair unsigned.
+    lock = SQL(
         f"""
-        SELECT id, host, pid, started_at
-        FROM workers
-        WHERE {HOLDS_LOCK.format(worker="workers.id")}
-        ORDER BY started_at
+        SELECT FROM pg_locks
+        WHERE locktype = 'advisory'
+          AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+          AND classid::bigint = {LOCK_CLASS}
+          AND objsubid = 2
+          AND granted
+          AND objid::bigint =
         """
     )
-
-
-def find_orphans(task: str | None, wait: Callable[[float], object]) -> list[Any]:
-    """The running rows of a task, or of all, whose worker is dead at two looks, `wait` between them."""
-    suspects = _find_suspects(task)
-    if not suspects:
-        return []
-    asked_at = time.monotonic()
-    wait(CONFIRMATION_SECONDS)
-    if time.monotonic() - asked_at < CONFIRMATION_SECONDS:
-        # Cut short, since this process is to stop: somebody else will look.
-        return []
-    confirmed = {(found.id, found.attempts) for found in _find_suspects(task)}
-    return [found for found in suspects if (found.id, found.attempts) in confirmed]
-
-
-def _find_suspects(task: str | None) -> list[Any]:
-    return rows(
-        f"""
-        SELECT id, task, slot, attempts, worker
-        FROM scheduled_runs
-        WHERE state = 'running'
-          AND (%(task)s::text IS NULL OR task = %(task)s)
-          AND clock_timestamp() > pg_postmaster_start_time() + make_interval(secs => %(grace)s)
-          AND NOT {HOLDS_LOCK.format(worker="worker")}
-        """,
-        {"task": task, "grace": START_GRACE_SECONDS},
-    )
+    return fn.EXISTS(NodeList((lock, fn.hashtext(worker).cast("bigint").bin_and(0xFFFFFFFF))))

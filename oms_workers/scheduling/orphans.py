@@ -1,33 +1,81 @@
-"""Runs that nobody is at any more: their worker is dead, or has lost sight of them."""
+"""Runs on which no process works any more: their worker is dead, or has abandoned them."""
 
 import logging
+import time
 from collections.abc import Callable, Iterable
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
 
-from oms_workers.database import execute
+from peewee import Case, Value, fn
+
+from oms_workers.scheduling import liveness
 from oms_workers.scheduling.decision import MAX_ATTEMPTS
-from oms_workers.scheduling.liveness import HOLDS_LOCK, find_orphans
+from oms_workers.scheduling.models import RunState, ScheduledRun, Trigger
+from oms_workers.sets import among, fetch, none_of
 
 logger = logging.getLogger(__name__)
 
 
+class Orphan(NamedTuple):
+    """A running row whose worker holds no lock."""
+
+    id: int
+    task: str
+    slot: datetime
+    attempts: int
+    worker: str
+
+
 def close_orphans(task: str | None, wait: Callable[[float], object]) -> int:
-    """End the runs of dead workers, of one task or of all; a scheduled one may be tried again at once."""
-    return sum(_close_orphan(orphan) for orphan in find_orphans(task, wait))
+    """End the runs of dead workers, of one task or of all. A scheduled one may be tried again at once.
+
+    `wait` is called with seconds, between two checks of the locks.
+    """
+    return sum(_close_orphan(orphan) for orphan in _find_orphans(task, wait))
 
 
-def _close_orphan(orphan: Any) -> int:
-    closed = execute(
-        f"""
-        UPDATE scheduled_runs
-        SET state = 'failed', error = 'worker died', finished_at = clock_timestamp(),
-            next_attempt_at = CASE
-                WHEN trigger <> 'manual' AND attempts < %(max_attempts)s THEN clock_timestamp()
-            END
-        WHERE id = %(id)s AND state = 'running' AND attempts = %(attempts)s
-          AND NOT {HOLDS_LOCK.format(worker="scheduled_runs.worker")}
-        """,
-        {"id": orphan.id, "attempts": orphan.attempts, "max_attempts": MAX_ATTEMPTS},
+def _find_orphans(task: str | None, wait: Callable[[float], object]) -> list[Orphan]:
+    """The running rows of a task, or of all, whose worker is dead at both of two checks."""
+    suspects = _find_suspects(task)
+    if not suspects:
+        return []
+    asked_at = time.monotonic()
+    wait(liveness.CONFIRMATION_SECONDS)
+    if time.monotonic() - asked_at < liveness.CONFIRMATION_SECONDS:
+        # The wait was cut short because this process has to stop. Another process will check.
+        return []
+    confirmed = {(found.id, found.attempts) for found in _find_suspects(task)}
+    return [found for found in suspects if (found.id, found.attempts) in confirmed]
+
+
+def _find_suspects(task: str | None) -> list[Orphan]:
+    """The running rows, by their partial index, whose worker holds no lock, once the grace has passed."""
+    columns = (
+        ScheduledRun.id,
+        ScheduledRun.task,
+        ScheduledRun.slot,
+        ScheduledRun.attempts,
+        ScheduledRun.worker,
+    )
+    grace = Value(timedelta(seconds=liveness.START_GRACE_SECONDS), converter=False)
+    query = ScheduledRun.select(*columns).where(
+        among(ScheduledRun.state, [RunState.RUNNING]),
+        fn.clock_timestamp() > fn.pg_postmaster_start_time() + grace,
+        ~liveness.holds_lock(ScheduledRun.worker),
+    )
+    return fetch(query if task is None else query.where(ScheduledRun.task == task), Orphan)
+
+
+def _close_orphan(orphan: Orphan) -> int:
+    closed: int = (
+        _closing("worker died")
+        .where(
+            ScheduledRun.id == orphan.id,
+            ScheduledRun.state == RunState.RUNNING,
+            ScheduledRun.attempts == orphan.attempts,
+            ~liveness.holds_lock(ScheduledRun.worker),
+        )
+        .execute()
     )
     if closed:
         logger.warning(
@@ -37,19 +85,30 @@ def _close_orphan(orphan: Any) -> int:
 
 
 def close_abandoned(task: str, worker: str, at_work: Iterable[int]) -> int:
-    """End this living worker's own runs of a task that it knows nothing of; the slot may be tried at once.
+    """End the runs of a task that carry this living worker's id although it does not work on them.
 
-    Such a row stays behind where a claim was committed and its answer was lost, or its end could not be
-    written. `at_work` are the ids of the rows that the worker is really at.
+    Such a row stays where a claim was committed and its answer was lost, or where its end could not be
+    written. `at_work` are the ids of the rows that the worker works on. The slot may be tried again at once.
     """
-    return execute(
-        """
-        UPDATE scheduled_runs
-        SET state = 'failed', error = 'abandoned by its worker', finished_at = clock_timestamp(),
-            next_attempt_at = CASE
-                WHEN trigger <> 'manual' AND attempts < %(max_attempts)s THEN clock_timestamp()
-            END
-        WHERE task = %(task)s AND state = 'running' AND worker = %(worker)s AND id <> ALL(%(at_work)s)
-        """,
-        {"task": task, "worker": worker, "at_work": [*at_work], "max_attempts": MAX_ATTEMPTS},
+    closed: int = (
+        _closing("abandoned by its worker")
+        .where(
+            ScheduledRun.task == task,
+            among(ScheduledRun.state, [RunState.RUNNING]),
+            ScheduledRun.worker == worker,
+            none_of(ScheduledRun.id, at_work),
+        )
+        .execute()
+    )
+    return closed
+
+
+def _closing(error: str) -> Any:
+    """The UPDATE that ends runs as failed; a scheduled one that has attempts left may be tried at once."""
+    may_be_tried = (ScheduledRun.trigger != Trigger.MANUAL) & (ScheduledRun.attempts < MAX_ATTEMPTS)
+    return ScheduledRun.update(
+        state=RunState.FAILED,
+        error=error,
+        finished_at=fn.clock_timestamp(),
+        next_attempt_at=Case(None, [(may_be_tried, fn.clock_timestamp())]),
     )

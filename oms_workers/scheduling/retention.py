@@ -2,8 +2,10 @@
 
 from datetime import datetime, timedelta
 
-from oms_workers.database import execute
-from oms_workers.scheduling.liveness import HOLDS_LOCK
+from peewee import fn
+
+from oms_workers.scheduling.liveness import holds_lock
+from oms_workers.scheduling.models import RunState, ScheduledRun, Trigger, Worker
 
 #: A month's runs answer "since when is it late?"; each task's newest answers "did it ever run?".
 RETENTION = timedelta(days=30)
@@ -11,30 +13,32 @@ PRUNE_BATCH = 1_000
 
 
 def prune(now: datetime) -> int:
-    """Delete a batch of rows older than `RETENTION`, but never a task's newest; return how many."""
-    return execute(
-        """
-        DELETE FROM scheduled_runs
-        WHERE id IN (
-            SELECT old.id
-            FROM scheduled_runs AS old
-            WHERE old.slot < %s AND old.state <> 'running'
-              AND EXISTS (
-                  SELECT FROM scheduled_runs AS newer
-                  WHERE newer.task = old.task AND newer.slot > old.slot
-                    AND (old.trigger = 'manual' OR newer.trigger <> 'manual')
-              )
-            ORDER BY old.slot
-            LIMIT %s
-        )
-        """,
-        (now - RETENTION, PRUNE_BATCH),
+    """Delete a batch of rows older than `RETENTION`, but never a task's newest; return how many.
+
+    By the index on slot.
+    """
+    old, newer = ScheduledRun.alias("old"), ScheduledRun.alias("newer")
+    a_newer_one = newer.select(newer.id).where(
+        newer.task == old.task,
+        newer.slot > old.slot,
+        (old.trigger == Trigger.MANUAL) | (newer.trigger != Trigger.MANUAL),
     )
+    expired = (
+        old.select(old.id)
+        .where(
+            old.slot < now - RETENTION,
+            old.state != RunState.RUNNING,
+            fn.EXISTS(a_newer_one),
+        )
+        .order_by(old.slot)
+        .limit(PRUNE_BATCH)
+    )
+    deleted: int = ScheduledRun.delete().where(ScheduledRun.id.in_(expired)).execute()
+    return deleted
 
 
 def prune_workers(now: datetime) -> int:
-    """Forget the dead workers whose runs are forgotten too."""
-    return execute(
-        f"DELETE FROM workers WHERE started_at < %s AND NOT {HOLDS_LOCK.format(worker='workers.id')}",
-        (now - RETENTION,),
-    )
+    """Delete the dead workers whose runs are deleted too; return how many."""
+    expired = (Worker.started_at < now - RETENTION, ~holds_lock(Worker.id))
+    deleted: int = Worker.delete().where(*expired).execute()
+    return deleted

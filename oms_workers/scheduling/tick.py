@@ -1,7 +1,7 @@
-"""The tick: once a minute, what was due is compared with the ledger, and what nobody came for is sent.
+"""The tick: once a minute it compares the slots that came due with the ledger, and sends those without a run.
 
-Its slots lie half a period after the minute's own, when the minute's messages have arrived, so that nothing
-healthy is sent twice. It also ends the runs of dead workers and forgets what is old.
+Its slots lie half a period after the full minute. By then the minute's own messages have arrived, so nothing
+healthy is sent twice. The tick also closes the runs of dead workers and deletes old rows.
 """
 
 import logging
@@ -15,10 +15,11 @@ from dramatiq.middleware import Middleware
 import settings
 from oms_workers.broker import Job, current, stopping
 from oms_workers.configuration.cadence import Interval
-from oms_workers.database import UNREACHABLE, connection, database_now, is_unreachable, row
+from oms_workers.database import UNREACHABLE, connection, database_now, is_unreachable
 from oms_workers.scheduling import known_cadences, ledger, orphans, process, retention, table
 from oms_workers.scheduling.actor import send
 from oms_workers.scheduling.clock import PeriodicCadence
+from oms_workers.scheduling.models import Trigger
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +28,7 @@ TICK = "oms.scheduling.tasks.tick"
 #: Where the clock leaves the time of its last tick message, for `oms status`.
 SENT_KEY = "oms:tick:sent_at"
 
-#: Workers take a tick before whatever else waits: what it finds is late already.
+#: Workers take a tick before other messages, because the slots that it finds are late already.
 TICK_PRIORITY = -10
 
 
@@ -41,7 +42,7 @@ class TickCadence(PeriodicCadence):
 
 
 class TickSent(Middleware):
-    """Leaves a trace of each tick message, so that a silent clock can be told from a stuck queue."""
+    """Keeps the time of each tick message, which tells a silent clock from a stuck queue."""
 
     def after_enqueue(self, _: dramatiq.Broker, message: dramatiq.Message, delay: int | None) -> None:  # noqa: ARG002
         if message.actor_name == TICK:
@@ -55,21 +56,23 @@ def tick_cadence() -> Interval:
 
 
 def tick() -> None:
-    """Take care of what dead workers left, send what is due and has no run, and forget what is old.
+    """Close the runs of dead workers, send the slots that are due and have no run, and delete old rows.
 
-    What cannot be done for one task, or at all, keeps nothing else from being done.
+    A step that fails does not stop the other steps, and a task that fails does not stop the other tasks.
     """
     due: list[tuple[table.Task, datetime]] = []
     with connection():
-        _try(lambda: orphans.close_orphans(None, stopping.wait), "Dead workers' runs cannot be closed")
+        _try("The runs of dead workers cannot be closed", orphans.close_orphans, None, stopping.wait)
         for task in table.tasks():
-            _try(lambda: _look(task, due), f"It cannot be told whether {task.name} is due")  # noqa: B023
+            _try(f"Whether {task.name} is due cannot be decided", _look, task, due)
     for task, slot in due:
-        logger.info("Nobody has run slot %s of %s; it is sent.", slot.isoformat(), task.name)
-        send(task, slot, "tick")
+        logger.info(
+            "Slot %s of %s was missed or is to be tried again; it is sent.", slot.isoformat(), task.name
+        )
+        send(task, slot, Trigger.TICK)
     with connection():
-        _try(lambda: known_cadences.keep(task.plan for task in table.tasks()), "The schedule cannot be kept")
-        _try(forget, "Old runs cannot be forgotten")
+        _try("The cadences cannot be marked as seen", _keep_cadences)
+        _try("Old runs cannot be forgotten", forget)
         record_tick()
 
 
@@ -79,9 +82,13 @@ def _look(task: table.Task, due: list[tuple[table.Task, datetime]]) -> None:
         due.append((task, slot))
 
 
-def _try(step: Callable[[], object], problem: str) -> None:
+def _keep_cadences() -> None:
+    known_cadences.keep(task.plan for task in table.tasks())
+
+
+def _try(problem: str, step: Callable[..., object], *arguments: object) -> None:
     try:
-        step()
+        step(*arguments)
     except UNREACHABLE as error:
         if is_unreachable(error):
             raise
@@ -91,7 +98,7 @@ def _try(step: Callable[[], object], problem: str) -> None:
 
 
 def forget() -> None:
-    """Delete a batch of what is older than the ledger's retention, by PostgreSQL's clock."""
+    """Delete a batch of the rows that are older than the ledger's retention, by PostgreSQL's clock."""
     now = database_now()
     retention.prune(now)
     retention.prune_workers(now)
@@ -110,9 +117,8 @@ def last_sent() -> datetime | None:
 
 
 def last_run() -> datetime | None:
-    """When a worker last ran a tick."""
-    ran = row("SELECT max(last_seen) AS at FROM scheduled_tasks WHERE task = %s", (TICK,))
-    return ran.at if ran else None
+    """When a worker last ran a tick, if one ever did."""
+    return known_cadences.last_seen(TICK)
 
 
 def schedule() -> None:

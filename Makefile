@@ -4,13 +4,17 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 WORKERS ?= 6
 
-.PHONY: run test check previous requirements clean
+.PHONY: run test soak check previous requirements clean
 
 run: $(VENV)/.installed
 	@$(BIN)/oms up $(if $(SECONDS),--seconds $(SECONDS))
 
 test: check
-	$(BIN)/pytest -n $(WORKERS) --dist worksteal
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not soak"
+
+# What proves endurance: outages of a minute, a minute of everything at once, drains to their last second.
+soak: $(VENV)/.installed
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m soak
 
 check: $(VENV)/.installed
 	$(BIN)/ruff check .

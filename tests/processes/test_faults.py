@@ -87,18 +87,19 @@ def test_a_clock_waits_for_a_redis_that_is_full(on: Stage) -> None:
     on.assert_sound()
 
 
+@pytest.mark.parametrize("seconds", [6, pytest.param(20, marks=pytest.mark.soak)])
 @pytest.mark.parametrize("server", ["valkey", "postgres"])
-def test_a_server_that_is_away_for_20_s_costs_no_slot(on: Stage, server: str) -> None:
+def test_a_server_that_is_away_for_a_while_costs_no_slot(on: Stage, server: str, seconds: float) -> None:
     on.start("clock", "worker")
     on.until_success("slow")
 
     if server == "valkey":
         on.valkey.stop()
-        time.sleep(20)
+        time.sleep(seconds)
         on.valkey.start()
     else:
         on.postgres.stop(mode="immediate")
-        time.sleep(20)
+        time.sleep(seconds)
         on.postgres.start()
     on.until_success("slow", 60)
     on.until_success("quick", 60)
@@ -106,14 +107,15 @@ def test_a_server_that_is_away_for_20_s_costs_no_slot(on: Stage, server: str) ->
     on.assert_sound()
 
 
-def test_clock_and_worker_live_through_an_outage_of_60_s(on: Stage) -> None:
+@pytest.mark.parametrize("seconds", [8, pytest.param(60, marks=pytest.mark.soak)])
+def test_clock_and_worker_live_through_an_outage(on: Stage, seconds: float) -> None:
     on.start("clock", "worker")
     on.until_success("slow")
     before = on.alive()
 
     on.valkey.stop()
     on.postgres.stop(mode="immediate")
-    time.sleep(60)
+    time.sleep(seconds)
     on.postgres.start()
     on.valkey.start()
     on.until_success("slow", 60)
@@ -163,6 +165,7 @@ def test_sigterm_drains_within_30_s_and_hands_the_run_over(times: int) -> None:
         assert again.worker != first.worker
 
 
+@pytest.mark.soak
 def test_sigterm_drains_within_30_s_while_redis_is_away() -> None:
     with stage(SLOW_SECONDS="3600") as on:
         on.start("worker", "clock")

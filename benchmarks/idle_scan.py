@@ -2,9 +2,9 @@
 
     python -m benchmarks.idle_scan [--few 10000] [--many 1000000]
 
-Times tasks 2, 3, 5 and 6, the look for helpers and the backlog of `oms status` with nothing waiting, first
-with few settled orders, their packages and reservations in the database, and then with many. The floor beside
-them is `SELECT 1` in the same run.
+Times planning, replanning, transfers, discrepancies, the look for helpers and the backlog of `oms status`.
+First there are few settled orders in the database, with their packages and reservations, and then many. The
+floor beside them is `SELECT 1` in the same run.
 """
 
 import argparse
@@ -14,6 +14,14 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from benchmarks import world
+from oms_workers.database import connection, database_now, execute
+from oms_workers.fulfilment.first_planning import more_than_a_batch, plan_waiting_orders
+from oms_workers.fulfilment.replanning import replan_packages
+from oms_workers.fulfilment.transfer_replanning import replan_transfers
+from oms_workers.operation.backlog import backlog
+from oms_workers.packages.models import UNPLANNED_STATES
+from oms_workers.reservations.discrepancies import clear
+from oms_workers.scheduling.run import Run
 
 TIMES = 300
 
@@ -69,15 +77,6 @@ def main() -> None:
 
 
 def measure_with(before: int, orders: int) -> dict[str, float]:
-    from oms_workers.database import connection, database_now, execute
-    from oms_workers.fulfilment.first_planning import more_than_a_batch, plan_waiting_orders
-    from oms_workers.fulfilment.replanning import replan_packages
-    from oms_workers.fulfilment.transfer_replanning import replan_transfers
-    from oms_workers.operation.backlog import backlog
-    from oms_workers.packages.models import UNPLANNED_STATES
-    from oms_workers.reservations.discrepancies import clear
-    from oms_workers.scheduling.run import Run
-
     with connection():
         for first in range(before + 1, orders + 1, CHUNK):
             keys = {"first": first, "last": min(first + CHUNK - 1, orders)}
@@ -88,13 +87,15 @@ def measure_with(before: int, orders: int) -> dict[str, float]:
         run = Run(database_now(), budget=timedelta(hours=1))
         return {
             "SELECT 1": milliseconds(lambda: execute("SELECT 1")),
-            "task 2 with nothing to plan": milliseconds(lambda: plan_waiting_orders(run)),
+            "fulfil_waiting_orders with nothing to plan": milliseconds(lambda: plan_waiting_orders(run)),
             "the look whether helpers are needed": milliseconds(more_than_a_batch),
-            "task 3 with nothing to replan": milliseconds(
+            "fulfil_replaning_orders with nothing to replan": milliseconds(
                 lambda: replan_packages(run, UNPLANNED_STATES, actor="benchmark", max_attempts=0)
             ),
-            "task 5 with nothing to replan": milliseconds(lambda: replan_transfers(run)),
-            "task 6 with nothing to clear": milliseconds(
+            "retry_out_of_stock_transfers with nothing to replan": milliseconds(
+                lambda: replan_transfers(run)
+            ),
+            "clear_inventory_discrepancies with nothing to clear": milliseconds(
                 lambda: clear(run, minimum_age=timedelta(0), reason="benchmark")
             ),
             "the backlog of oms status": milliseconds(backlog),

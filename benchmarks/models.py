@@ -14,6 +14,12 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from benchmarks import world
+from oms_workers.database import connection, execute, rows, transaction
+from oms_workers.fulfilment.orders_to_plan import ClaimedOrder
+from oms_workers.fulfilment.package_rows import NewItem
+from oms_workers.orders.models import Order, OrderState
+from oms_workers.packages.models import PackageItem, PackageState
+from oms_workers.sets import among, fetch, for_change, one_of
 
 ORDERS = 500
 ITEMS = 1_500
@@ -33,15 +39,12 @@ def main() -> None:
     parser.add_argument("--times", type=int, default=200)
     arguments = parser.parse_args()
     print(world.describe_machine())
-    with world.postgres():
-        from oms_workers.database import connection, transaction
-
-        with connection():
-            world.store_orders(1, ORDERS)
-            package_id = store_package()
-            world.analyze()
-            for comparison in (reading(), inserting(package_id), changing()):
-                show(comparison, arguments.times, transaction)
+    with world.postgres(), connection():
+        world.store_orders(1, ORDERS)
+        package_id = store_package()
+        world.analyze()
+        for comparison in (reading(), inserting(package_id), changing()):
+            show(comparison, arguments.times, transaction)
 
 
 def show(comparison: Comparison, times: int, transaction: Any) -> None:
@@ -58,11 +61,6 @@ def show(comparison: Comparison, times: int, transaction: Any) -> None:
 
 
 def reading() -> Comparison:
-    from oms_workers.database import rows
-    from oms_workers.fulfilment.orders_to_plan import ClaimedOrder
-    from oms_workers.orders.models import Order, OrderState
-    from oms_workers.sets import among, fetch, for_change, one_of
-
     ids = [*range(1, ORDERS + 1)]
 
     def by_models() -> object:
@@ -91,10 +89,6 @@ def reading() -> Comparison:
 
 
 def inserting(package_id: int) -> Comparison:
-    from oms_workers.database import execute
-    from oms_workers.fulfilment.package_rows import NewItem
-    from oms_workers.packages.models import PackageItem, PackageState
-
     state = PackageState.WAITING
     items = [NewItem(n, package_id, 1 + n % ORDERS, f"SKU-{n % 50}", 1, state) for n in range(1, ITEMS + 1)]
 
@@ -117,9 +111,6 @@ def inserting(package_id: int) -> Comparison:
 
 
 def changing() -> Comparison:
-    from oms_workers.database import execute
-    from oms_workers.orders.models import Order, OrderState
-
     class Changed(NamedTuple):
         id: int
         state: OrderState
@@ -146,8 +137,6 @@ def changing() -> Comparison:
 
 
 def store_package() -> int:
-    from oms_workers.database import execute
-
     execute(
         """
         INSERT INTO order_execution_plans (id, order_id, state, attempt, context, created_at)

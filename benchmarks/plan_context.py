@@ -1,4 +1,4 @@
-"""Does task 15 rewrite only what changed, and does its memory stay flat?
+"""Does update_order_execution_plan_context rewrite only what changed, and does its memory stay flat?
 
     python -m benchmarks.plan_context [--plans 200000] [--changed 1000]
 
@@ -12,6 +12,9 @@ from datetime import timedelta
 import psutil
 
 from benchmarks import world
+from oms_workers.database import connection, database_now, execute
+from oms_workers.fulfilment.plan_context import refresh_contexts
+from oms_workers.scheduling.run import Run
 
 
 def main() -> None:
@@ -31,8 +34,6 @@ def main() -> None:
 
 
 def store(plans: int) -> None:
-    from oms_workers.database import connection, execute
-
     with connection():
         execute(
             """
@@ -61,8 +62,6 @@ def store(plans: int) -> None:
 
 
 def change(count: int) -> None:
-    from oms_workers.database import connection, execute
-
     with connection():
         execute(
             "UPDATE packages SET state = 600, changed_at = now() WHERE id %% 200 = 0 AND id <= %s",
@@ -71,8 +70,6 @@ def change(count: int) -> None:
 
 
 def measure_floor() -> None:
-    from oms_workers.database import connection, execute
-
     with connection():
         started = time.perf_counter()
         execute("SELECT count(context -> 'packages') FROM order_execution_plans")
@@ -80,10 +77,6 @@ def measure_floor() -> None:
 
 
 def refresh(what: str) -> None:
-    from oms_workers.database import connection, database_now
-    from oms_workers.fulfilment.plan_context import refresh_contexts
-    from oms_workers.scheduling.run import Run
-
     with connection():
         run = Run(database_now(), budget=timedelta(hours=1))
         started = time.perf_counter()

@@ -1,8 +1,8 @@
-"""How fast does task 2 plan, compared with merely writing what it writes?
+"""How fast does fulfil_waiting_orders plan, compared with merely writing what it writes?
 
     python -m benchmarks.planning [--orders 4000] [--backlog 100000]
 
-The floor is plain SQL in the same run: the rows that task 2 has written, taken out again and written once
+The floor is plain SQL in the same run: the rows that it has written, taken out again and written once
 more by psycopg, in sets of as many orders, with one statement a table and nothing read, decided or locked.
 Then the cost of an order at two backlogs, and what the process's memory does over them.
 """
@@ -18,10 +18,13 @@ import psycopg
 from psycopg.types.json import set_json_loads
 
 from benchmarks import world
+from oms_workers.database import connection, database_now, execute
+from oms_workers.fulfilment.first_planning import plan_waiting_orders
+from oms_workers.scheduling.run import Run
 
 SMALL_BACKLOG = 1_000
 
-#: What task 2 writes, table by table: the columns, and which orders a row belongs to.
+#: What planning writes, table by table: the columns, and which orders a row belongs to.
 WRITTEN = {
     "order_execution_plans": "order_id = ANY(%s)",
     "packages": "order_id = ANY(%s)",
@@ -50,8 +53,6 @@ def main() -> None:
 
 def compare(url: str, orders: int, number: int) -> float:
     """Plan so many orders, write the same rows again by plain SQL; the ratio of the two rates."""
-    from oms_workers.database import connection, execute
-
     with connection():
         reset()
         world.store_orders(1, orders)
@@ -65,17 +66,13 @@ def compare(url: str, orders: int, number: int) -> float:
             execute("CHECKPOINT")
         floor = timed_floor(session, batches)
     print(
-        f"round {number + 1}: task 2 {orders / ours:.0f} orders/s, the same rows by plain SQL"
+        f"round {number + 1}: planning {orders / ours:.0f} orders/s, the same rows by plain SQL"
         f" {orders / floor:.0f} orders/s, ratio {floor / ours:.2f}"
     )
     return floor / ours
 
 
 def timed_plan() -> float:
-    from oms_workers.database import connection, database_now
-    from oms_workers.fulfilment.first_planning import plan_waiting_orders
-    from oms_workers.scheduling.run import Run
-
     with connection():
         run = Run(database_now(), budget=timedelta(hours=1))
     started = time.perf_counter()
@@ -93,8 +90,8 @@ def timed_floor(session: psycopg.Connection[Any], batches: list[list[Statement]]
 
 
 def statements(session: psycopg.Connection[Any]) -> Iterator[list[Statement]]:
-    """For each of task 2's batches, what writes its rows again, all of it in memory already."""
-    # JSON goes as text, as task 2 sends it: encoding is ours, and is part of what it is compared with.
+    """For each batch of planning, what writes its rows again, all of it in memory already."""
+    # JSON goes as text, as planning sends it: encoding is ours, and is part of what it is compared with.
     set_json_loads(lambda text: bytes(text).decode(), session)
     batches = session.execute(
         """
@@ -164,9 +161,7 @@ def update_stock(session: psycopg.Connection[Any], orders: list[int]) -> Stateme
 
 
 def reset_plans() -> None:
-    """Take everything out again that task 2 has written."""
-    from oms_workers.database import execute
-
+    """Take everything out again that planning has written."""
     execute(
         """
         TRUNCATE order_execution_plans, packages, package_items, reservations, stock_movements, audit_events
@@ -179,16 +174,12 @@ def reset_plans() -> None:
 
 
 def reset() -> None:
-    from oms_workers.database import execute
-
     reset_plans()
     execute("TRUNCATE orders, order_items RESTART IDENTITY CASCADE")
 
 
 def backlogs(large: int) -> None:
     """The cost of an order when few and when many wait, and the memory that the process has for them."""
-    from oms_workers.database import connection
-
     costs, memory = {}, {}
     for backlog in (SMALL_BACKLOG, large):
         costs[backlog] = []

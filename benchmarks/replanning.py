@@ -1,4 +1,4 @@
-"""Does task 3 notice the packages that it cannot plan?
+"""Does fulfil_replaning_orders notice the packages that it cannot plan?
 
     python -m benchmarks.replanning [--few 1000] [--many 100000] [--plannable 100]
 
@@ -11,6 +11,10 @@ import time
 from datetime import timedelta
 
 from benchmarks import world
+from oms_workers.database import connection, database, database_now, execute
+from oms_workers.fulfilment.replanning import replan_packages
+from oms_workers.packages.models import UNPLANNED_STATES
+from oms_workers.scheduling.run import Run
 
 ROUNDS = 5
 
@@ -56,8 +60,6 @@ def main() -> None:
 
 def measure_with(before: int, packages: int, plannable: int) -> float:
     """The median seconds of a run that finds so many plannable packages among all that wait."""
-    from oms_workers.database import connection, execute
-
     with connection():
         for statement in STORE_OUT_OF_STOCK.split(";\n"):
             if statement.strip():
@@ -70,11 +72,6 @@ def measure_with(before: int, packages: int, plannable: int) -> float:
 
 def measure_once(plannable: int) -> float:
     """Make some of them plannable, measure, and put everything back as it was."""
-    from oms_workers.database import database, database_now, execute
-    from oms_workers.fulfilment.replanning import replan_packages
-    from oms_workers.packages.models import UNPLANNED_STATES
-    from oms_workers.scheduling.run import Run
-
     with database.atomic() as everything:
         execute(
             """
@@ -95,10 +92,6 @@ def measure_once(plannable: int) -> float:
 
 def measure_elsewhere() -> tuple[float, float]:
     """The seconds of two runs after another, with stock for everything where no rule looks, for two days."""
-    from oms_workers.database import connection, database_now, execute
-    from oms_workers.fulfilment.replanning import replan_packages
-    from oms_workers.packages.models import UNPLANNED_STATES
-    from oms_workers.scheduling.run import Run
 
     def run() -> float:
         now = Run(database_now(), budget=timedelta(hours=1))

@@ -14,17 +14,18 @@ from types import CodeType, FrameType
 from typing import Any
 
 from benchmarks import world
+from oms_workers.database import connection
+from oms_workers.packages.commands.registry import run_command
+from oms_workers.scheduling import process, table
+from oms_workers.scheduling.actor import run_manually
 
 PROJECT = world.PROJECT
 
 
 def main() -> None:
     with world.postgres():
+        # Importing it begins a program.
         importlib.import_module("schedules")
-        from oms_workers.database import connection
-        from oms_workers.packages.commands.registry import run_command
-        from oms_workers.scheduling import process, table
-        from oms_workers.scheduling.actor import run_manually
 
         with connection():
             world.store_orders(1, 1)

@@ -7,6 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import settings
+from oms_workers import migrations
+from oms_workers.database import connection, execute, rows
+from oms_workers.operation.load_files import load_files
 from oms_workers.sandbox.servers import EmbeddedPostgres
 
 PROJECT = Path(settings.__file__).parent
@@ -45,10 +48,6 @@ def postgres() -> Iterator[str]:
 
 
 def prepare() -> None:
-    from oms_workers import migrations
-    from oms_workers.database import connection, execute
-    from oms_workers.operation.load_files import load_files
-
     migrations.migrate()
     load_files(sorted((PROJECT / "examples").glob("*.json")))
     with connection():
@@ -58,16 +57,12 @@ def prepare() -> None:
 
 def store_orders(first: int, last: int, *, state: str = "waiting") -> None:
     """Orders with these keys, and their lines."""
-    from oms_workers.database import execute, rows
-
     skus = [stock.sku for stock in rows("SELECT DISTINCT sku FROM stock ORDER BY sku")]
     execute(STORE_ORDERS.format(state=state), {"first": first, "last": last})
     execute(STORE_LINES, {"first": first, "last": last, "skus": skus})
 
 
 def analyze() -> None:
-    from oms_workers.database import execute
-
     execute("ANALYZE")
 
 

@@ -11,11 +11,11 @@ from oms_workers.orders.held_orders import release_order
 
 
 def release(order: Annotated[str, typer.Argument(help="The order's number.")]) -> None:
-    """Let a held order be planned again by task 2, with the scenarios and the stock of then.
+    """Let a held order be planned again, with the scenarios and the stock of that time.
 
     Example: oms release 100042
     """
     begin()
     with answering("PostgreSQL"):
         release_order(order, actor=f"operator {getpass.getuser()}")
-    print(f"Order {order} waits for task 2.")
+    print(f"Order {order} waits for fulfil_waiting_orders.")

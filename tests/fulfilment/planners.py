@@ -1,6 +1,7 @@
 """Planners as processes of their own, forked after everything is imported: `planners.py plan 16 20`.
 
-`plan` is task 2; `replan` are tasks 3 and 4 by turns, all of them due at the same instant.
+`plan` plans waiting orders. `replan` is `fulfil_replaning_orders` and `retry_out_of_stock_packages` by turns,
+all of them due at the same instant.
 """
 
 import os

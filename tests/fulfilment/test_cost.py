@@ -38,13 +38,15 @@ def a_run() -> Run:
 
 
 SCANS: dict[str, Callable[[], object]] = {
-    "task 2": lambda: plan_waiting_orders(a_run()),
+    "fulfil_waiting_orders": lambda: plan_waiting_orders(a_run()),
     "the look for helpers": more_than_a_batch,
-    "task 3": lambda: replan_packages(a_run(), UNPLANNED_STATES, actor="task", max_attempts=0),
+    "fulfil_replaning_orders": lambda: replan_packages(
+        a_run(), UNPLANNED_STATES, actor="task", max_attempts=0
+    ),
     "shortfalls": lambda: relieve_shortfalls(actor="task", at=database_now()),
-    "overdue": lambda: cancel_ended_waits(a_run(), actor="task"),
-    "task 5": lambda: replan_transfers(a_run()),
-    "task 6": lambda: clear(a_run(), minimum_age=timedelta(0), reason="task"),
+    "ended waits": lambda: cancel_ended_waits(a_run(), actor="task"),
+    "retry_out_of_stock_transfers": lambda: replan_transfers(a_run()),
+    "clear_inventory_discrepancies": lambda: clear(a_run(), minimum_age=timedelta(0), reason="task"),
     "the backlog of oms status": backlog,
 }
 

@@ -1,4 +1,4 @@
-"""Task 6 on a real database: what a rejection has blocked, and for how long."""
+"""Discrepancies on a real database: what a rejection has blocked, and for how long."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""Task 2 on a real database: what it claims, what it writes, and what it does when it is hindered."""
+"""First planning on a real database: what it claims, what it writes, and what it does when it is hindered."""
 
 from datetime import timedelta
 from typing import Any

@@ -1,4 +1,4 @@
-"""Task 15: what became of a plan's packages, rewritten only where it changed."""
+"""The context of plans: what became of a plan's packages, rewritten only where it changed."""
 
 from datetime import timedelta
 

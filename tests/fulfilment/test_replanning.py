@@ -1,4 +1,4 @@
-"""Tasks 3 and 4 on a real database: who is planned again, once, and to where."""
+"""Replanning packages on a real database: which are planned again, once, and to where."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -77,7 +77,7 @@ def test_task_3_takes_all_four_states_and_task_4_two(state: PackageState) -> Non
     assert (by_task_4, by_task_3) == ((1, 0) if state in STOCKLESS else (0, 1))
 
 
-def test_tasks_3_and_4_due_in_the_same_second_replan_each_package_once() -> None:
+def test_two_replanning_tasks_due_in_the_same_second_replan_each_package_once() -> None:
     out_of_stock(*range(1, 301))
     for place in ("GEBZE", "IZMIR", "ANKARA"):
         set_stock("CHAIR", place, 75)

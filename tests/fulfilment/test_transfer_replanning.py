@@ -1,4 +1,4 @@
-"""Task 5 on a real database: another source for what a transfer brings."""
+"""Replanning transfers on a real database: another source for what a transfer brings."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta

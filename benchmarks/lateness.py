@@ -2,9 +2,9 @@
 
     python -m benchmarks.lateness [--seconds 120]
 
-Starts PostgreSQL, Valkey, the clock and one worker by the Procfile's own lines. `fulfil_waiting_orders` is due
-every second and has nothing to do. The figures are the ledger's `started_at - slot`. In the same run, before
-that, it measures the floor: how long a bare message takes from `send` to a worker of plain Dramatiq.
+Starts PostgreSQL, Valkey, the clock and one worker by the Procfile's own lines, with `fulfil_waiting_orders`
+due every second and nothing for it to do. The figures are the ledger's `started_at - slot`. In the same run,
+before that, it measures the floor: how long a bare message takes to a worker of plain Dramatiq.
 """
 
 import argparse

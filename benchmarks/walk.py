@@ -2,39 +2,59 @@
 
     python -m benchmarks.walk
 
-Counts the files of which a function is called, from the message of `fulfil_waiting_orders` to the committed
-packages, and from `PRODUCT_NOT_FOUND` to the rejected package, and names them in the order of the walk.
+Counts the files of which a function is called, in the order in which they are first reached:
+
+- from what the message of `fulfil_waiting_orders` calls to the committed packages,
+- from the command `PRODUCT_NOT_FOUND` to the rejected package,
+- and for a message of any task, from its arrival to the call of the task's function: the claim.
 """
 
 import importlib
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
-from types import CodeType, FrameType
+from types import FrameType
 from typing import Any
 
+import settings
 from benchmarks import world
-from oms_workers.database import connection
+from oms_workers.database import connection, database_now
+from oms_workers.fulfilment.tasks import fulfil_waiting_orders
 from oms_workers.packages.commands.registry import run_command
 from oms_workers.scheduling import process, table
 from oms_workers.scheduling.actor import run_manually
+from oms_workers.scheduling.run import Run
 
-PROJECT = world.PROJECT
+PROJECT = Path(settings.__file__).parent
 
 
 def main() -> None:
     with world.postgres():
         # Importing it begins a program.
         importlib.import_module("schedules")
-
         with connection():
             world.store_orders(1, 1)
+        show("fulfil_waiting_orders, from its function to the committed packages", files_of(plan))
+        show("PRODUCT_NOT_FOUND, from the command to the rejected package", files_of(reject))
         process.worker()
-        planning = files_of(lambda: run_manually(table.find("FULFIL_WAITING_ORDERS")))
-        show("fulfil_waiting_orders, from its message to the committed packages", planning)
-        rejection = files_of(lambda: run_command("P1-1", "PRODUCT_NOT_FOUND", actor="walk"))
-        show("PRODUCT_NOT_FOUND, from the command to the rejected package", rejection)
+        idle = [path for path in files_of(claim) if "scheduling" in path or "configuration" in path]
+        show("any task, from its message to the call of its function", idle)
         process.stop_liveness()
+
+
+def plan() -> None:
+    with connection():
+        run = Run(database_now(), budget=timedelta(minutes=1))
+    fulfil_waiting_orders.function(run)
+
+
+def reject() -> None:
+    run_command("P1-1", "PRODUCT_NOT_FOUND", actor="walk")
+
+
+def claim() -> None:
+    run_manually(table.find("FULFIL_WAITING_ORDERS"))
 
 
 def files_of(work: Callable[[], object]) -> list[str]:
@@ -43,8 +63,8 @@ def files_of(work: Callable[[], object]) -> list[str]:
 
     def look(frame: FrameType, event: str, _: Any) -> None:
         path = Path(frame.f_code.co_filename)
-        if event == "call" and is_ours(path) and not is_generated(frame.f_code):
-            seen[str(path.relative_to(PROJECT))] = None
+        if event == "call" and path.is_absolute() and path.is_relative_to(PROJECT / "oms_workers"):
+            seen[str(path.relative_to(PROJECT / "oms_workers"))] = None
 
     sys.setprofile(look)
     try:
@@ -52,15 +72,6 @@ def files_of(work: Callable[[], object]) -> list[str]:
     finally:
         sys.setprofile(None)
     return [*seen]
-
-
-def is_ours(path: Path) -> bool:
-    return path.is_absolute() and path.is_relative_to(PROJECT / "oms_workers")
-
-
-def is_generated(code: CodeType) -> bool:
-    """What a class does at its definition is no step of a walk."""
-    return code.co_name.startswith("<module")
 
 
 def show(walk: str, files: list[str]) -> None:

@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 WORKERS ?= 6
 
-.PHONY: run test soak check previous requirements clean
+.PHONY: run test soak check docs previous requirements clean
 
 run: $(VENV)/.installed
 	@$(BIN)/oms up $(if $(SECONDS),--seconds $(SECONDS))
@@ -21,6 +21,10 @@ check: $(VENV)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# docs/configuration.md and .env.example are generated from settings.py.
+docs: $(VENV)/.installed
+	$(BIN)/python -m oms_workers.operation.documents
 
 # The previous release's tests of what its processes do, with its code, on this tree's schema (docs/migrations.md).
 # RELEASE is a tag or revision, by default the newest tag; TESTS are some of its tests, like tests/fulfilment.

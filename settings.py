@@ -58,93 +58,103 @@ class Settings(BaseSettings):
     # Servers
     database_url: DatabaseUrl | None = Field(
         default=None,
-        description="PostgreSQL; a direct connection or session pooling, since liveness is a session's lock",
+        description="Address of PostgreSQL. Connect directly, or through a pooler in session mode.",
         examples=["postgresql://oms:password@db.example.com:5432/oms?sslmode=require"],
     )
     redis_url: RedisUrl | None = Field(
         default=None,
-        description="Redis or Valkey; rediss:// for TLS",
+        description="Address of Redis or Valkey. Use rediss:// for TLS.",
         examples=["rediss://:password@redis.example.com:6379/0"],
     )
     redis_tls_verify: bool = Field(
         default=True,
-        description="false accepts the self-signed certificate of some platforms' Redis",
+        description="Verify the certificate of Redis. Some platforms sign their own and need false.",
         examples=["true"],
     )
     database_max_connections: int = Field(
         4,
         ge=1,
         le=100,
-        description="pool of one worker process; one more is its liveness lock",
+        description="Connections to PostgreSQL of one worker process. Its lock needs one more.",
         examples=["4"],
     )
     redis_max_connections: int = Field(
-        default=6, ge=2, le=100, description="pool of one process", examples=["6"]
+        default=6, ge=2, le=100, description="Connections to Redis of one process.", examples=["6"]
     )
 
     # Schedule
     time_zone: TimeZoneName = Field(
-        default="UTC", description="the IANA zone in which crontabs are read", examples=["Europe/Istanbul"]
+        default="UTC",
+        description="IANA time zone in which crontabs are read.",
+        examples=["Europe/Istanbul"],
     )
     tick_seconds: int = Field(
         default=60,
         ge=1,
         le=3600,
-        description="seconds between two looks for missed slots, retries and dead workers",
+        description="Time between two looks for missed slots, due retries and dead workers.",
         examples=["60"],
     )
     catch_up_seconds: int = Field(
         default=6 * 60 * 60,
         ge=0,
         le=365 * 24 * 60 * 60,
-        description="seconds after which a missed slot is no longer run",
+        description="A missed slot that is older is not run any more.",
         examples=["21600"],
     )
 
     # Omnitron
     omnitron_url: HttpUrl | None = Field(
-        default=None, description="the hub's address", examples=["https://merchant.omnitron.example.com"]
+        default=None,
+        description="Address of Omnitron.",
+        examples=["https://merchant.omnitron.example.com"],
     )
     omnitron_token: Token | None = Field(
-        default=None, description="API key; or a user name and password", examples=["0a1b2c3d"]
+        default=None, description="API key of Omnitron.", examples=["0a1b2c3d"]
     )
     omnitron_username: str | None = Field(
-        default=None, description="used where no token is set", examples=["oms"]
+        default=None, description="User name for Omnitron. Used where no token is set.", examples=["oms"]
     )
     omnitron_password: SecretStr | None = Field(
-        default=None, description="used where no token is set", examples=["secret"]
+        default=None, description="Password for Omnitron. Used where no token is set.", examples=["secret"]
     )
     omnitron_concurrency: int = Field(
-        default=8, ge=1, le=32, description="calls at the same time", examples=["8"]
+        default=8, ge=1, le=32, description="Calls to Omnitron at the same time.", examples=["8"]
     )
-    omnitron_page_size: int = Field(default=100, ge=1, le=1000, description="orders a page", examples=["100"])
+    omnitron_page_size: int = Field(
+        default=100, ge=1, le=1000, description="Orders that one call asks for.", examples=["100"]
+    )
     omnitron_timeout_seconds: float = Field(
-        default=10, gt=0, le=60, description="seconds to wait for an answer's next bytes", examples=["10"]
+        default=10,
+        gt=0,
+        le=60,
+        description="How long a call to Omnitron waits for the next bytes of the answer.",
+        examples=["10"],
     )
 
     # Fulfilment
     replan_max_attempts: int = Field(
         default=0,
         ge=0,
-        description="fruitless attempts after which a package is unavailable; 0 is without end",
+        description="A package becomes unavailable after so many attempts without success. 0 means no limit.",
         examples=["0"],
     )
     location_exclusion_seconds: int = Field(
         default=7 * 24 * 60 * 60,
         ge=0,
-        description="seconds for which a line does not return to a location that has rejected it",
+        description="How long a line is kept away from a location that has rejected it.",
         examples=["604800"],
     )
     inventory_discrepancy_min_age: int = Field(
         default=0,
         ge=0,
-        description="seconds before a discrepancy is cleared; 0 clears all of them each time",
+        description="A younger discrepancy is not cleared yet. 0 clears every discrepancy at each run.",
         examples=["0"],
     )
     inventory_discrepancy_expiry_seconds: int = Field(
         default=24 * 60 * 60,
         ge=1,
-        description="seconds after which a discrepancy is cleared whatever its minimum age",
+        description="An older discrepancy is cleared, whatever INVENTORY_DISCREPANCY_MIN_AGE says.",
         examples=["86400"],
     )
 

@@ -17,30 +17,12 @@ from oms_workers.configuration.cadence import (
     parse_crontab,
     parse_interval,
 )
+from oms_workers.configuration.operations import OPERATIONS
 from oms_workers.configuration.problems import Problem, shown
 
 #: Each task has three variables: `KEY` (true or false, default true), `KEY_CRONTAB` (minute,hour,day,month,
 #: weekday) and `KEY_SCHEDULE` (seconds). At most one of the last two may be set.
-TASK_KEYS = (
-    "OMNITRON_ORDERS",
-    "FULFIL_WAITING_ORDERS",
-    "FULFIL_REPLANNING_ORDERS",
-    "RENEW_OUT_OF_STOCK_PACKAGES",
-    "RENEW_OUT_OF_STOCK_TRANSFERS",
-    "DAILY_CLEAR_INVENTORY_DISCREPANCIES",
-    "UPDATE_TRACKING_INFORMATIONS",
-    "UPDATE_TRACKING_INFORMATIONS_SEVEN_DAYS",
-    "UPDATE_TRANSFER_SHIPMENTS_TRACKING_INFORMATIONS",
-    "UNDELIVERED_WHISPERER_TASKS",
-    "DB_MAINTENANCE",
-    "ARCHIVE_OLD_AUDIT_EVENTS",
-    "PROCESS_CANCELLATION_PLANS",
-    "RERUN_PLANS_FOR_CANCELLATION_WAITING_PACKAGES",
-    "UPDATE_ORDER_EXECUTION_PLAN_CONTEXT",
-    "WHISPERER_TRIGGER_EVENT_QUEUE_EVENTS",
-    "DELETE_OLD_WEBHOOK_REQUEST_RECORDS",
-    "AUTO_RUN_SHIP_THE_PACKAGE_COMMAND",
-)
+TASK_KEYS = tuple(operation.key for operation in OPERATIONS)
 
 T = TypeVar("T")
 

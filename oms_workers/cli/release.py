@@ -18,4 +18,4 @@ def release(order: Annotated[str, typer.Argument(help="The order's number.")]) -
     begin()
     with answering("PostgreSQL"):
         release_order(order, actor=f"operator {getpass.getuser()}")
-    print(f"Order {order} waits for fulfil_waiting_orders.")
+    print(f"Order {order} waits for fulfil-waiting-orders.")

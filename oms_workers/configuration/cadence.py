@@ -13,24 +13,17 @@ Both answer the same three questions and never ask the clock:
 """
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, tzinfo
-from itertools import takewhile
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
+from oms_workers.configuration.crontab import comes, count_slots, latest_slot, next_slot
+
 #: An interval longer than a week is a date, and dates are what crontabs are for.
 MAX_INTERVAL_SECONDS = 7 * 24 * 60 * 60
-
-#: cronsim, asked from inside the hour that a clock change repeats, may answer with an instant on the wrong
-#: side. No zone that we promise moves its clock by more; what lies on the wrong side is dropped.
-CLOCK_CHANGE_MARGIN = timedelta(hours=3)
-
-#: cronsim leaves out the instant that it starts from; asked on a slot, `latest` must not.
-ONE_MINUTE = timedelta(minutes=1)
 
 CRONTAB_EXAMPLE = "0,3,*,*,*"
 INTERVAL_EXAMPLE = "60*5"
@@ -113,42 +106,24 @@ class Interval:
 class Crontab:
     """Slots where the five fields of `expression` match the wall clock of `zone`.
 
-    Rules are those of Debian's cron, by cronsim: a day of the month and a day of the week that are both
-    given mean either; a fixed time that a clock change skips runs when the clock has moved, and one that
-    it repeats runs once.
+    Rules are those of Debian's cron, see `oms_workers.configuration.crontab`. A day of the month and a day of
+    the week that are both given mean either.
     """
 
     expression: str
     zone: ZoneInfo
 
     def latest(self, now: datetime) -> datetime:
-        start = (now + self._margin).astimezone(self._wall)
-        return next(slot for slot in self._slots(start, reverse=True) if slot <= now)
+        return latest_slot(self.expression, self.zone, now)
 
     def next(self, after: datetime) -> datetime:
-        return next(slot for slot in self._from(after) if slot > after)
+        return next_slot(self.expression, self.zone, after)
 
     def count(self, first: datetime, last: datetime) -> int:
-        slots = takewhile(lambda slot: slot <= last, self._from(first))
-        return len({slot for slot in slots if slot >= first})
-
-    def _from(self, instant: datetime) -> Iterator[datetime]:
-        return self._slots((instant - self._margin).astimezone(self._wall), reverse=False)
+        return count_slots(self.expression, self.zone, first, last)
 
     def crontab(self) -> str:
         return self.expression
-
-    @property
-    def _margin(self) -> timedelta:
-        return ONE_MINUTE if self._wall is UTC else CLOCK_CHANGE_MARGIN
-
-    @property
-    def _wall(self) -> tzinfo:
-        """cronsim takes a short cut for this one object, and for no other UTC."""
-        return UTC if self.zone.key == "UTC" else self.zone
-
-    def _slots(self, start: datetime, *, reverse: bool) -> Iterator[datetime]:
-        return (slot.astimezone(UTC) for slot in CronSim(self.expression, start, reverse))
 
     def __str__(self) -> str:
         return f"{self.expression} {self.zone.key}"
@@ -214,13 +189,13 @@ def _check_field(name: str, field: str) -> None:
 def _runnable(expression: str) -> str:
     """The expression, if cron would ever run it."""
     try:
-        next(CronSim(expression, _EPOCH))
+        CronSim(expression, _EPOCH)
     except CronSimError as error:
         name = _field_of(error)
         value = expression.split()[_CRONTAB_FIELDS.index(name)]
         raise CadenceError(f"has {value!r} as its {name}, which no clock or calendar shows") from error
-    except StopIteration as error:
-        raise CadenceError("names a day that never comes") from error
+    if not comes(expression):
+        raise CadenceError("names a day that never comes")
     return expression
 
 

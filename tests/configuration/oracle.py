@@ -72,7 +72,9 @@ def slots(expression: str, zone: ZoneInfo, start: datetime, end: datetime) -> li
                 found.add(now)
         else:
             # The minutes that the clock has jumped over come due now; the ones it repeats have run.
-            skipped = wall_before + MINUTE if wall_before is not None and wall > wall_before else wall
+            # A jump of three hours is a clock that was set, as Casey's: cron runs nothing of it.
+            jumped = wall - wall_before if wall_before is not None else timedelta()
+            skipped = wall_before + MINUTE if timedelta() < jumped <= timedelta(hours=3) else wall
             while skipped <= wall:
                 if skipped not in ran and matches(expression, skipped):
                     found.add(now)

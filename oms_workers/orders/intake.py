@@ -16,7 +16,7 @@ from oms_workers.audit_events.record import Event, record
 from oms_workers.database import execute, jsonb, row, rows, transaction
 from oms_workers.orders.models import CLOSED_LINE_STATUSES, OrderState
 from oms_workers.orders.parsing import (
-    Line,
+    PulledLine,
     PulledOrder,
     UnstorableOrderError,
     key_of,
@@ -38,7 +38,7 @@ _MAX_REASON_CHARACTERS = 500
 _UNREAD = "unread"
 
 
-class Outcome(StrEnum):
+class IntakeOutcome(StrEnum):
     """What became of a pulled order."""
 
     STORED = "stored"
@@ -47,7 +47,7 @@ class Outcome(StrEnum):
     REJECTED = "rejected"
 
 
-def store(payload: Any, items: list[Any], *, now: datetime) -> Outcome:
+def store(payload: Any, items: list[Any], *, now: datetime) -> IntakeOutcome:
     """Store an order with its items, or reject it; it is committed when this returns.
 
     Raises the database's errors only where it is the database that cannot work.
@@ -63,10 +63,10 @@ def store(payload: Any, items: list[Any], *, now: datetime) -> Outcome:
     except (DataError, IntegrityError, UnicodeError) as error:
         reason = f"the database refuses it: {str(error).splitlines()[0]}"
     _reject(payload, items, reason, now, modified_at=_raw_modification(payload))
-    return Outcome.REJECTED
+    return IntakeOutcome.REJECTED
 
 
-def seen_before(payloads: Sequence[Any]) -> dict[int, Outcome]:
+def seen_before(payloads: Sequence[Any]) -> dict[int, IntakeOutcome]:
     """By position, the orders of a page that need not be fetched again: not modified since we had them."""
     keys = [key_of(payload) for payload in payloads]
     stored = {
@@ -92,9 +92,9 @@ def seen_before(payloads: Sequence[Any]) -> dict[int, Outcome]:
     for position, (key, payload) in enumerate(zip(keys, payloads, strict=True)):
         modified_at = modification_of(payload)
         if (key, _raw_modification(payload)) in rejected:
-            seen[position] = Outcome.REJECTED
+            seen[position] = IntakeOutcome.REJECTED
         elif modified_at is not None and (key, modified_at) in stored:
-            seen[position] = Outcome.UNCHANGED
+            seen[position] = IntakeOutcome.UNCHANGED
     return seen
 
 
@@ -108,7 +108,7 @@ def reject_unread(payload: Any, reason: str, *, now: datetime) -> None:
     _reject(payload, [], reason, now, modified_at=_UNREAD)
 
 
-def _insert(order: PulledOrder, now: datetime) -> Outcome | None:
+def _insert(order: PulledOrder, now: datetime) -> IntakeOutcome | None:
     """Add the order and its items; None where it is there already."""
     inserted = row(
         """
@@ -126,10 +126,10 @@ def _insert(order: PulledOrder, now: datetime) -> Outcome | None:
     _insert_lines(inserted.id, order.lines)
     content = {"number": order.number, "lines": len(order.lines)}
     record([Event("order", inserted.id, "received", content)], actor=ACTOR, at=now)
-    return Outcome.STORED
+    return IntakeOutcome.STORED
 
 
-def _update(order: PulledOrder, now: datetime) -> Outcome:
+def _update(order: PulledOrder, now: datetime) -> IntakeOutcome:
     known = row(
         """
         SELECT id, state, modified_at, payload, line_changes
@@ -141,18 +141,18 @@ def _update(order: PulledOrder, now: datetime) -> Outcome:
     )
     assert known is not None, "orders are never deleted"
     if known.modified_at and order.modified_at and order.modified_at < known.modified_at:
-        return Outcome.UNCHANGED
+        return IntakeOutcome.UNCHANGED
     known_lines = _lines_of(known.id)
     same_payload = known.payload == order.payload and known.modified_at == order.modified_at
     if same_payload and known_lines == order.lines:
-        return Outcome.UNCHANGED
+        return IntakeOutcome.UNCHANGED
     replaceable = known.state in REPLACEABLE
     # A plan asks what is to be sent, and how much of it; prices and the hub's progress do not touch it.
     lines_differ = known_lines != order.lines if replaceable else _asked(known_lines) != _asked(order.lines)
     replace = lines_differ and replaceable
     changes = _shown(order.lines) if lines_differ and not replace else None
     if lines_differ and known.line_changes == changes and known.payload == order.payload:
-        return Outcome.UNCHANGED
+        return IntakeOutcome.UNCHANGED
     _update_order(known.id, order, now, changes, replace=replace)
     if not lines_differ:
         _update_lines(order.lines)
@@ -163,7 +163,7 @@ def _update(order: PulledOrder, now: datetime) -> Outcome:
         "updated" if not lines_differ else "lines_replaced" if replace else "lines_changed_after_planning"
     )
     record([Event("order", known.id, action, content)], actor=ACTOR, at=now)
-    return Outcome.UPDATED
+    return IntakeOutcome.UPDATED
 
 
 def _update_order(id_: int, order: PulledOrder, now: datetime, changes: Any, *, replace: bool) -> None:
@@ -191,14 +191,14 @@ def _update_order(id_: int, order: PulledOrder, now: datetime, changes: Any, *, 
         _insert_lines(id_, order.lines)
 
 
-def _asked(lines: Sequence[Line]) -> list[tuple[int, str, int, bool]]:
+def _asked(lines: Sequence[PulledLine]) -> list[tuple[int, str, int, bool]]:
     """What is asked for by each line, and whether it still is."""
     return [
         (line.omnitron_id, line.sku, line.quantity, line.status in CLOSED_LINE_STATUSES) for line in lines
     ]
 
 
-def _update_lines(lines: Sequence[Line]) -> None:
+def _update_lines(lines: Sequence[PulledLine]) -> None:
     execute(
         """
         UPDATE order_items
@@ -230,7 +230,7 @@ def _columns(order: PulledOrder, now: datetime) -> dict[str, Any]:
     }
 
 
-def _insert_lines(order_id: int, lines: Sequence[Line]) -> None:
+def _insert_lines(order_id: int, lines: Sequence[PulledLine]) -> None:
     execute(
         """
         INSERT INTO order_items (order_id, omnitron_id, sku, quantity, status, price)
@@ -241,7 +241,7 @@ def _insert_lines(order_id: int, lines: Sequence[Line]) -> None:
     )
 
 
-def _lines_of(order_id: int) -> tuple[Line, ...]:
+def _lines_of(order_id: int) -> tuple[PulledLine, ...]:
     found = rows(
         """
         SELECT omnitron_id, sku, quantity, status, price
@@ -251,10 +251,10 @@ def _lines_of(order_id: int) -> tuple[Line, ...]:
         """,
         (order_id,),
     )
-    return tuple(Line(*line) for line in found)
+    return tuple(PulledLine(*line) for line in found)
 
 
-def _shown(lines: Sequence[Line]) -> list[dict[str, Any]]:
+def _shown(lines: Sequence[PulledLine]) -> list[dict[str, Any]]:
     return [
         {"omnitron_id": line.omnitron_id, "sku": line.sku, "quantity": line.quantity, "status": line.status}
         for line in lines

@@ -128,7 +128,7 @@ class _Modification(BaseModel):
     modified_date: Instant = None
 
 
-class Line(NamedTuple):
+class PulledLine(NamedTuple):
     """One line of a pulled order."""
 
     omnitron_id: int
@@ -150,7 +150,7 @@ class PulledOrder:
     priority: int
     modified_at: datetime | None
     facts: dict[str, str]
-    lines: tuple[Line, ...]
+    lines: tuple[PulledLine, ...]
     payload: dict[str, Any]
 
 
@@ -179,7 +179,7 @@ def parse(payload: Any, items: list[Any], *, now: datetime) -> PulledOrder:
         modified_at=order.modified_date,
         facts=_facts(payload),
         lines=tuple(
-            Line(item.pk, item.product.sku, item.quantity, item.status, item.price)
+            PulledLine(item.pk, item.product.sku, item.quantity, item.status, item.price)
             for item in sorted(parsed, key=lambda item: item.pk)
         ),
         payload=payload,

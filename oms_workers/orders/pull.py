@@ -12,7 +12,7 @@ from typing import Any
 
 from oms_workers.database import UNREACHABLE, connection, is_unreachable, retry_transient
 from oms_workers.orders.client import Omnitron, OmnitronError, OmnitronRefusedError
-from oms_workers.orders.intake import Outcome, forget_rejections, reject_unread, seen_before, store
+from oms_workers.orders.intake import IntakeOutcome, forget_rejections, reject_unread, seen_before, store
 from oms_workers.orders.parsing import key_of
 from oms_workers.scheduling.run import Run
 
@@ -78,11 +78,13 @@ def _take(
     """Fetch the items of a page's orders, store each order, and acknowledge the stored ones."""
     with connection():
         seen = seen_before(payloads)
-        forget_rejections([key_of(payloads[n]) for n, known in seen.items() if known is Outcome.UNCHANGED])
+        forget_rejections(
+            [key_of(payloads[n]) for n, known in seen.items() if known is IntakeOutcome.UNCHANGED]
+        )
     acknowledgements: dict[str, Future[None]] = {}
     fresh = [payload for position, payload in enumerate(payloads) if position not in seen]
     for position, outcome in seen.items():
-        if outcome is Outcome.UNCHANGED:
+        if outcome is IntakeOutcome.UNCHANGED:
             key = key_of(payloads[position])
             acknowledgements[key] = pool.submit(client.acknowledge, int(key))
     for payload, items in _with_items(client, run, pool, fresh, counts):
@@ -91,7 +93,7 @@ def _take(
         if stored is None:
             continue
         counts[stored.value] += 1
-        if stored is Outcome.REJECTED:
+        if stored is IntakeOutcome.REJECTED:
             logger.warning("Order %s of Omnitron cannot be stored, see rejected_orders.", key)
         else:
             acknowledgements[key] = pool.submit(client.acknowledge, int(key))
@@ -102,7 +104,7 @@ def _take(
             acknowledged.add(key)
 
 
-def _store(payload: Any, items: list[Any], run: Run, counts: Counts) -> Outcome | None:
+def _store(payload: Any, items: list[Any], run: Run, counts: Counts) -> IntakeOutcome | None:
     """What became of the order, or None where it could not be stored this time; only it has to wait."""
     try:
         with connection():

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from oms_workers.database import connection
-from oms_workers.orders.intake import Outcome, store
+from oms_workers.orders.intake import IntakeOutcome, store
 
 Sample = tuple[dict[str, Any], list[dict[str, Any]]]
 
@@ -19,7 +19,7 @@ def an_order(key: int, *, skus: tuple[str, ...] = ("CRUNCHY-ARMCHAIR",), **field
     return order, items
 
 
-def store_orders(*samples: Sample) -> list[Outcome]:
+def store_orders(*samples: Sample) -> list[IntakeOutcome]:
     """Store these orders as the pull would."""
     with connection():
         return [store(order, items, now=datetime.now(UTC)) for order, items in samples]

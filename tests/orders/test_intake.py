@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from oms_workers.database import connection, execute, rows
-from oms_workers.orders.intake import Outcome, key_of, seen_before, store
+from oms_workers.orders.intake import IntakeOutcome, key_of, seen_before, store
 from tests.orders.samples import an_order, store_orders
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -34,7 +34,7 @@ def actions() -> list[str]:
 
 
 def test_the_same_order_again_changes_nothing() -> None:
-    assert store_orders(an_order(7), an_order(7)) == [Outcome.STORED, Outcome.UNCHANGED]
+    assert store_orders(an_order(7), an_order(7)) == [IntakeOutcome.STORED, IntakeOutcome.UNCHANGED]
 
     assert only_order().state == "waiting"
     assert skus() == ["CRUNCHY-ARMCHAIR"]
@@ -45,7 +45,7 @@ def test_changed_lines_of_a_waiting_order_replace_the_old() -> None:
     store_orders(an_order(7, modified_date="2026-11-01"))
 
     changed = an_order(7, skus=("RED-LAMP", "RED-STOOL"), modified_date="2026-11-02")
-    assert store_orders(changed) == [Outcome.UPDATED]
+    assert store_orders(changed) == [IntakeOutcome.UPDATED]
 
     assert skus() == ["RED-LAMP", "RED-STOOL"]
     assert only_order().plan_version == 1
@@ -58,7 +58,7 @@ def test_changed_lines_of_a_planned_order_are_shown_and_change_no_plan(state: st
     execute("UPDATE orders SET state = %s", (state,))
 
     changed = an_order(7, skus=("RED-LAMP",), modified_date="2026-11-02")
-    assert store_orders(changed, changed) == [Outcome.UPDATED, Outcome.UNCHANGED]
+    assert store_orders(changed, changed) == [IntakeOutcome.UPDATED, IntakeOutcome.UNCHANGED]
 
     assert skus() == ["CRUNCHY-ARMCHAIR"]
     assert (only_order().state, only_order().plan_version) == (state, 0)
@@ -113,7 +113,7 @@ def test_an_older_version_that_comes_late_changes_nothing() -> None:
     store_orders(an_order(7, modified_date="2026-11-02"))
 
     late = an_order(7, skus=("RED-LAMP",), modified_date="2026-11-01")
-    assert store_orders(late) == [Outcome.UNCHANGED]
+    assert store_orders(late) == [IntakeOutcome.UNCHANGED]
 
     assert skus() == ["CRUNCHY-ARMCHAIR"]
 
@@ -155,8 +155,8 @@ def a_bad_order(kind: str) -> tuple[Any, list[Any]]:
 def test_what_cannot_be_stored_is_kept_whole_with_its_reason(kind: str) -> None:
     payload, items = a_bad_order(kind)
 
-    assert store(payload, items, now=NOW) is Outcome.REJECTED
-    assert store(payload, items, now=NOW) is Outcome.REJECTED
+    assert store(payload, items, now=NOW) is IntakeOutcome.REJECTED
+    assert store(payload, items, now=NOW) is IntakeOutcome.REJECTED
 
     (rejected,) = rows("SELECT omnitron_id, reason, payload FROM rejected_orders")
     assert rejected.omnitron_id == key_of(payload)
@@ -169,7 +169,10 @@ def test_what_cannot_be_stored_is_kept_whole_with_its_reason(kind: str) -> None:
 def test_an_item_that_belongs_to_another_order_rejects_only_the_second() -> None:
     first, items = an_order(7)
 
-    assert store_orders((first, items), ({**first, "pk": 8}, items)) == [Outcome.STORED, Outcome.REJECTED]
+    assert store_orders((first, items), ({**first, "pk": 8}, items)) == [
+        IntakeOutcome.STORED,
+        IntakeOutcome.REJECTED,
+    ]
 
     assert only_order().omnitron_id == 7
 
@@ -177,7 +180,7 @@ def test_an_item_that_belongs_to_another_order_rejects_only_the_second() -> None
 def test_a_rejected_order_that_was_mended_is_stored_and_no_reject_any_more() -> None:
     store_orders((an_order(7)[0], []))
 
-    assert store_orders(an_order(7)) == [Outcome.STORED]
+    assert store_orders(an_order(7)) == [IntakeOutcome.STORED]
 
     assert rows("SELECT id FROM rejected_orders") == []
 
@@ -191,17 +194,17 @@ def test_only_what_was_modified_since_is_worth_fetching() -> None:
     later = {"modified_date": "2026-11-02T00:00:00Z"}
     seen = seen_before([stored, rejected, undated, {**stored, **later}, {**rejected, **later}, None, 7, {}])
 
-    assert seen == {0: Outcome.UNCHANGED, 1: Outcome.REJECTED}
+    assert seen == {0: IntakeOutcome.UNCHANGED, 1: IntakeOutcome.REJECTED}
 
 
 def test_one_order_from_many_pulls_at_once_is_stored_once() -> None:
-    def store_alone(_: int) -> Outcome:
+    def store_alone(_: int) -> IntakeOutcome:
         with connection():
             return store(*an_order(7), now=NOW)
 
     with ThreadPoolExecutor(3) as pool:
         outcomes = [*pool.map(store_alone, range(30))]
 
-    assert outcomes.count(Outcome.STORED) == 1
+    assert outcomes.count(IntakeOutcome.STORED) == 1
     assert skus() == ["CRUNCHY-ARMCHAIR"]
     assert actions() == ["received"]

@@ -1,20 +1,20 @@
 """Storing what was pulled: each order in one transaction, the same order any number of times.
 
-An order that is waiting takes over whatever changed. Changed lines of an order that was planned are kept
-beside it and shown, never planned again silently. What cannot be stored is kept whole, with the reason.
+A waiting order takes over whatever has changed. The changed lines of a planned order are kept beside it and
+shown to a person; they never change a plan by themselves. What cannot be stored is kept as a rejected order.
 """
 
-import json
-from collections.abc import Sequence
-from datetime import datetime, timedelta
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from peewee import DataError, IntegrityError
 
-from oms_workers.audit_events.record import Event, record
-from oms_workers.database import execute, jsonb, row, rows, transaction
-from oms_workers.orders.models import CLOSED_LINE_STATUSES, OrderState
+from oms_workers.audit_events.door import Change, Door
+from oms_workers.database import transaction
+from oms_workers.orders.models import CLOSED_LINE_STATUSES, Order, OrderItem, OrderState
 from oms_workers.orders.parsing import (
     PulledLine,
     PulledOrder,
@@ -23,19 +23,20 @@ from oms_workers.orders.parsing import (
     modification_of,
     parse,
 )
+from oms_workers.orders.rejections import (
+    RejectedVersion,
+    forget_rejections,
+    raw_modification_of,
+    reject,
+    rejected_versions,
+)
+from oms_workers.orders.states import ORDER
+from oms_workers.sets import fetch, fetch_one, for_change, one_of
 
 ACTOR = "oms.orders.tasks.get_orders_from_omnitron"
 
-#: Orders whose lines may still be replaced: nothing was packed from them.
+#: States in which an order's lines may still be replaced: nothing was packed from them.
 REPLACEABLE = (OrderState.WAITING, OrderState.HELD)
-
-#: A reject without a date cannot say that it has changed, and is looked at again after this.
-UNDATED_PAUSE = timedelta(hours=1)
-
-_MAX_REASON_CHARACTERS = 500
-
-#: In place of a reject's modification: no order has been modified then, so that it is fetched again.
-_UNREAD = "unread"
 
 
 class IntakeOutcome(StrEnum):
@@ -47,99 +48,89 @@ class IntakeOutcome(StrEnum):
     REJECTED = "rejected"
 
 
-def store(payload: Any, items: list[Any], *, now: datetime) -> IntakeOutcome:
-    """Store an order with its items, or reject it; it is committed when this returns.
+class _NewOrder(NamedTuple):
+    id: int
+    omnitron_id: int
+    state: OrderState
+    next_plan_at: datetime
+    received_at: datetime
+    number: str
+    status: str
+    channel: str | None
+    placed_at: datetime
+    promised_at: datetime | None
+    priority: int
+    modified_at: datetime | None
+    facts: Mapping[str, str]
+    payload: Mapping[str, Any]
 
-    Raises the database's errors only where it is the database that cannot work.
+
+class _StoredOrder(NamedTuple):
+    id: int
+    state: OrderState
+    modified_at: datetime | None
+    payload: dict[str, Any]
+    line_changes: list[dict[str, Any]] | None
+
+
+class _StoredVersion(NamedTuple):
+    omnitron_id: int
+    modified_at: datetime | None
+
+
+class _LineProgress(NamedTuple):
+    omnitron_id: int
+    status: str
+    price: Decimal | None
+
+
+def store(payload: Any, items: list[Any], *, now: datetime) -> IntakeOutcome:
+    """Store an order with its items, or reject it; either is committed when this returns.
+
+    Raises a database error only where the database itself cannot work.
     """
     try:
         order = parse(payload, items, now=now)
-        with transaction():
-            outcome = _insert(order, now) or _update(order, now)
+        with transaction(), Door(ACTOR, now) as door:
+            outcome = _insert(order, door) or _update(order, door)
             forget_rejections([str(order.omnitron_id)])
             return outcome
     except UnstorableOrderError as error:
         reason = str(error)
     except (DataError, IntegrityError, UnicodeError) as error:
         reason = f"the database refuses it: {str(error).splitlines()[0]}"
-    _reject(payload, items, reason, now, modified_at=_raw_modification(payload))
+    reject(payload, items, reason, now=now)
     return IntakeOutcome.REJECTED
 
 
 def seen_before(payloads: Sequence[Any]) -> dict[int, IntakeOutcome]:
-    """By position, the orders of a page that need not be fetched again: not modified since we had them."""
+    """The orders of a page that need not be fetched again, by position: the hub has not modified them."""
     keys = [key_of(payload) for payload in payloads]
-    stored = {
-        (str(found.omnitron_id), found.modified_at)
-        for found in rows(
-            "SELECT omnitron_id, modified_at FROM orders WHERE omnitron_id = ANY(%s)",
-            ([int(key) for key in keys if key.isdigit()],),
-        )
-    }
-    rejected = {
-        (found.omnitron_id, found.modified_at)
-        for found in rows(
-            """
-            SELECT omnitron_id, modified_at
-            FROM rejected_orders
-            WHERE omnitron_id = ANY(%s)
-              AND (modified_at IS NOT NULL OR last_seen_at > clock_timestamp() - %s::interval)
-            """,
-            (keys, UNDATED_PAUSE),
-        )
-    }
+    stored, rejected = _stored_versions(keys), rejected_versions(keys)
     seen = {}
     for position, (key, payload) in enumerate(zip(keys, payloads, strict=True)):
         modified_at = modification_of(payload)
-        if (key, _raw_modification(payload)) in rejected:
+        if RejectedVersion(key, raw_modification_of(payload)) in rejected:
             seen[position] = IntakeOutcome.REJECTED
         elif modified_at is not None and (key, modified_at) in stored:
             seen[position] = IntakeOutcome.UNCHANGED
     return seen
 
 
-def forget_rejections(keys: Sequence[str]) -> None:
-    """Orders that are stored are not rejected any more."""
-    execute("DELETE FROM rejected_orders WHERE omnitron_id = ANY(%s)", ([*keys],))
-
-
-def reject_unread(payload: Any, reason: str, *, now: datetime) -> None:
-    """Show an order of which not all could be read, and look at it again whenever it is offered."""
-    _reject(payload, [], reason, now, modified_at=_UNREAD)
-
-
-def _insert(order: PulledOrder, now: datetime) -> IntakeOutcome | None:
-    """Add the order and its items; None where it is there already."""
-    inserted = row(
-        """
-        INSERT INTO orders (omnitron_id, number, status, state, next_plan_at, channel, placed_at, promised_at,
-                            priority, modified_at, received_at, facts, payload)
-        VALUES (%(omnitron_id)s, %(number)s, %(status)s, 'waiting', %(now)s, %(channel)s, %(placed_at)s,
-                %(promised_at)s, %(priority)s, %(modified_at)s, %(now)s, %(facts)s, %(payload)s)
-        ON CONFLICT (omnitron_id) DO NOTHING
-        RETURNING id
-        """,
-        _columns(order, now),
-    )
-    if inserted is None:
-        return None
-    _insert_lines(inserted.id, order.lines)
+def _insert(order: PulledOrder, door: Door) -> IntakeOutcome | None:
+    """Add the order and its lines; None where the order is there already."""
+    (id_,) = Order.next_ids(1)
+    new = _NewOrder(id_, order.omnitron_id, OrderState.WAITING, door.at, door.at, **_fields(order))
     content = {"number": order.number, "lines": len(order.lines)}
-    record([Event("order", inserted.id, "received", content)], actor=ACTOR, at=now)
+    if not door.create_missing(ORDER, [new], action="received", contents=[content]):
+        return None
+    OrderItem.insert_set(order.lines, order_id=id_)
     return IntakeOutcome.STORED
 
 
-def _update(order: PulledOrder, now: datetime) -> IntakeOutcome:
-    known = row(
-        """
-        SELECT id, state, modified_at, payload, line_changes
-        FROM orders
-        WHERE omnitron_id = %s
-        FOR UPDATE
-        """,
-        (order.omnitron_id,),
-    )
-    assert known is not None, "orders are never deleted"
+def _update(order: PulledOrder, door: Door) -> IntakeOutcome:
+    """Take over what has changed since the order was stored."""
+    known = _lock(order.omnitron_id)
     if known.modified_at and order.modified_at and order.modified_at < known.modified_at:
         return IntakeOutcome.UNCHANGED
     known_lines = _lines_of(known.id)
@@ -147,76 +138,59 @@ def _update(order: PulledOrder, now: datetime) -> IntakeOutcome:
     if same_payload and known_lines == order.lines:
         return IntakeOutcome.UNCHANGED
     replaceable = known.state in REPLACEABLE
-    # A plan asks what is to be sent, and how much of it; prices and the hub's progress do not touch it.
+    # A plan depends on what is to be sent, and how much of it; not on prices, nor on the hub's progress.
     lines_differ = known_lines != order.lines if replaceable else _asked(known_lines) != _asked(order.lines)
-    replace = lines_differ and replaceable
-    changes = _shown(order.lines) if lines_differ and not replace else None
+    changes = _shown(order.lines) if lines_differ and not replaceable else None
     if lines_differ and known.line_changes == changes and known.payload == order.payload:
         return IntakeOutcome.UNCHANGED
-    _update_order(known.id, order, now, changes, replace=replace)
     if not lines_differ:
-        _update_lines(order.lines)
-    content: dict[str, Any] = {"modified_at": order.modified_at.isoformat() if order.modified_at else None}
-    if lines_differ:
-        content["lines"] = _shown(order.lines)
-    action = (
-        "updated" if not lines_differ else "lines_replaced" if replace else "lines_changed_after_planning"
-    )
-    record([Event("order", known.id, action, content)], actor=ACTOR, at=now)
+        _update_progress(known, order, door)
+    elif replaceable:
+        _replace_lines(known, order, door)
+    else:
+        _show_line_changes(known, order, door)
     return IntakeOutcome.UPDATED
 
 
-def _update_order(id_: int, order: PulledOrder, now: datetime, changes: Any, *, replace: bool) -> None:
-    execute(
-        """
-        UPDATE orders
-        SET number = %(number)s, status = %(status)s, channel = %(channel)s, placed_at = %(placed_at)s,
-            promised_at = %(promised_at)s, priority = %(priority)s, modified_at = %(modified_at)s,
-            facts = %(facts)s, payload = %(payload)s, line_changes = %(changes)s,
-            plan_version = plan_version + %(moved)s,
-            -- New lines are a new question: an order that is held for its old ones is planned again.
-            state = CASE WHEN %(moved)s > 0 AND state = 'held' THEN 'waiting' ELSE state END,
-            next_plan_at = CASE WHEN %(moved)s > 0 THEN %(now)s ELSE next_plan_at END
-        WHERE id = %(id)s
-        """,
-        {
-            **_columns(order, now),
-            "id": id_,
-            "changes": None if changes is None else jsonb(changes),
-            "moved": int(replace),
-        },
-    )
-    if replace:
-        execute("DELETE FROM order_items WHERE order_id = %s", (id_,))
-        _insert_lines(id_, order.lines)
+def _lock(omnitron_id: int) -> _StoredOrder:
+    query = Order.select(Order.id, Order.state, Order.modified_at, Order.payload, Order.line_changes)
+    known = fetch_one(for_change(query.where(Order.omnitron_id == omnitron_id)), _StoredOrder)
+    assert known is not None, "orders are never deleted"
+    return known
 
 
-def _asked(lines: Sequence[PulledLine]) -> list[tuple[int, str, int, bool]]:
-    """What is asked for by each line, and whether it still is."""
-    return [
-        (line.omnitron_id, line.sku, line.quantity, line.status in CLOSED_LINE_STATUSES) for line in lines
-    ]
+def _update_progress(known: _StoredOrder, order: PulledOrder, door: Door) -> None:
+    """Take over all but the lines, and of these what changes no plan: their statuses and prices."""
+    _update_order(known.id, order, line_changes=None)
+    progress = [_LineProgress(line.omnitron_id, line.status, line.price) for line in order.lines]
+    OrderItem.update_set(progress, key=("omnitron_id",))
+    door.note(ORDER, known.id, "updated", _modification(order))
 
 
-def _update_lines(lines: Sequence[PulledLine]) -> None:
-    execute(
-        """
-        UPDATE order_items
-        SET status = line.status, price = line.price
-        FROM unnest(%s::bigint[], %s::text[], %s::numeric[]) AS line (omnitron_id, status, price)
-        WHERE order_items.omnitron_id = line.omnitron_id
-        """,
-        (
-            [line.omnitron_id for line in lines],
-            [line.status for line in lines],
-            [line.price for line in lines],
-        ),
-    )
+def _replace_lines(known: _StoredOrder, order: PulledOrder, door: Door) -> None:
+    """Give the order its new lines. An order that was held for its old lines is planned again."""
+    content = {**_modification(order), "lines": _shown(order.lines)}
+    door.change(ORDER, [Change(known.id, known.state, OrderState.WAITING, "lines_replaced", content)])
+    _update_order(known.id, order, line_changes=None, next_plan_at=door.at)
+    OrderItem.delete().where(OrderItem.order == known.id).execute()
+    OrderItem.insert_set(order.lines, order_id=known.id)
 
 
-def _columns(order: PulledOrder, now: datetime) -> dict[str, Any]:
+def _show_line_changes(known: _StoredOrder, order: PulledOrder, door: Door) -> None:
+    """Keep the lines that the order was planned with, and the changed ones beside them."""
+    changes = _shown(order.lines)
+    _update_order(known.id, order, line_changes=changes)
+    content = {**_modification(order), "lines": changes}
+    door.note(ORDER, known.id, "lines_changed_after_planning", content)
+
+
+def _update_order(id_: int, order: PulledOrder, **others: Any) -> None:
+    Order.update(**_fields(order), **others).where(Order.id == id_).execute()
+
+
+def _fields(order: PulledOrder) -> dict[str, Any]:
+    """The columns that a pull may change."""
     return {
-        "omnitron_id": order.omnitron_id,
         "number": order.number,
         "status": order.status,
         "channel": order.facts.get("channel"),
@@ -224,34 +198,22 @@ def _columns(order: PulledOrder, now: datetime) -> dict[str, Any]:
         "promised_at": order.promised_at,
         "priority": order.priority,
         "modified_at": order.modified_at,
-        "facts": jsonb(order.facts),
-        "payload": jsonb(order.payload),
-        "now": now,
+        "facts": order.facts,
+        "payload": order.payload,
     }
 
 
-def _insert_lines(order_id: int, lines: Sequence[PulledLine]) -> None:
-    execute(
-        """
-        INSERT INTO order_items (order_id, omnitron_id, sku, quantity, status, price)
-        SELECT %s, line.*
-        FROM unnest(%s::bigint[], %s::text[], %s::int[], %s::text[], %s::numeric[]) AS line
-        """,
-        (order_id, *(list(column) for column in zip(*lines, strict=True))),
-    )
-
-
 def _lines_of(order_id: int) -> tuple[PulledLine, ...]:
-    found = rows(
-        """
-        SELECT omnitron_id, sku, quantity, status, price
-        FROM order_items
-        WHERE order_id = %s
-        ORDER BY omnitron_id
-        """,
-        (order_id,),
-    )
-    return tuple(PulledLine(*line) for line in found)
+    line = OrderItem
+    query = line.select(line.omnitron_id, line.sku, line.quantity, line.status, line.price)
+    return tuple(fetch(query.where(line.order == order_id).order_by(line.omnitron_id), PulledLine))
+
+
+def _asked(lines: Sequence[PulledLine]) -> list[tuple[int, str, int, bool]]:
+    """What each line asks for, and whether the line is closed."""
+    return [
+        (line.omnitron_id, line.sku, line.quantity, line.status in CLOSED_LINE_STATUSES) for line in lines
+    ]
 
 
 def _shown(lines: Sequence[PulledLine]) -> list[dict[str, Any]]:
@@ -261,34 +223,11 @@ def _shown(lines: Sequence[PulledLine]) -> list[dict[str, Any]]:
     ]
 
 
-def _reject(payload: Any, items: list[Any], reason: str, now: datetime, *, modified_at: str | None) -> None:
-    """Keep the order as it came: escaped JSON is plain ASCII, whatever was in it."""
-    whole = json.dumps({"order": payload, "items": items})
-    execute(
-        """
-        INSERT INTO rejected_orders (omnitron_id, modified_at, reason, payload, first_seen_at, last_seen_at)
-        VALUES (%(key)s, %(modified_at)s, %(reason)s, %(payload)s, %(now)s, %(now)s)
-        ON CONFLICT (omnitron_id) DO UPDATE SET
-            modified_at = excluded.modified_at,
-            reason = excluded.reason,
-            payload = excluded.payload,
-            last_seen_at = excluded.last_seen_at
-        """,
-        {
-            "key": key_of(payload),
-            "modified_at": modified_at,
-            "reason": _printable(reason)[:_MAX_REASON_CHARACTERS],
-            "payload": whole,
-            "now": now,
-        },
-    )
+def _modification(order: PulledOrder) -> dict[str, str | None]:
+    return {"modified_at": order.modified_at.isoformat() if order.modified_at else None}
 
 
-def _raw_modification(payload: Any) -> str | None:
-    """The reject's `modified_date` as it came, readable or not: it only has to tell whether it moved."""
-    value = payload.get("modified_date") if isinstance(payload, dict) else None
-    return None if value is None else json.dumps(value)
-
-
-def _printable(text: str) -> str:
-    return text.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
+def _stored_versions(keys: Sequence[str]) -> set[tuple[str, datetime | None]]:
+    numbers = [int(key) for key in keys if key.isdigit()]
+    query = Order.select(Order.omnitron_id, Order.modified_at).where(one_of(Order.omnitron_id, numbers))
+    return {(str(order.omnitron_id), order.modified_at) for order in fetch(query, _StoredVersion)}

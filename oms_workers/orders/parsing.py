@@ -1,4 +1,4 @@
-"""From Omnitron's JSON to an order of ours, or to the reason why there is none."""
+"""From Omnitron's JSON to an order that can be stored, or to the reason why it cannot."""
 
 import hashlib
 import json
@@ -33,7 +33,7 @@ FACTS = (
     "city",
 )
 
-#: Where the order goes, by the names that an address may have for it; the first that is given counts.
+#: Where the order goes, by the names that an address may have for it; the first one present counts.
 _ADDRESS = {
     "country": ("country",),
     "state": ("state", "city"),
@@ -49,7 +49,7 @@ _FIRST_YEAR, _LAST_YEAR = 1970, 9000
 
 
 class UnstorableOrderError(OmsError):
-    """The order lacks what an order needs, or has what cannot be kept."""
+    """The order lacks something that it needs, or holds something that cannot be stored."""
 
 
 def _as_text(value: Any) -> Any:
@@ -65,7 +65,7 @@ _DATE_OR_TIME: TypeAdapter[datetime | date] = TypeAdapter(datetime | date)
 
 
 def _read_instant(value: Any) -> datetime | None:
-    """An instant that PostgreSQL and Python both can tell; a time without a zone is UTC."""
+    """An instant that both PostgreSQL and Python can represent; a time without a zone is UTC."""
     if value is None or value == "":
         return None
     read = _DATE_OR_TIME.validate_python(value)
@@ -76,14 +76,14 @@ def _read_instant(value: Any) -> datetime | None:
 
 
 def _no_truth(value: Any) -> Any:
-    """Python takes `true` for 1; a hub that says so means something else."""
+    """Python takes `true` for 1; a hub that sends it means something else."""
     if isinstance(value, bool):
         raise ValueError("true and false are no numbers")
     return value
 
 
 def _as_sku(text: str) -> str:
-    """A sku without blanks around it, for which a person can look."""
+    """A sku that a person can search for: without blanks around it, and with visible signs only."""
     sku = text.strip()
     if not sku or not sku.isprintable():
         raise ValueError("it is blank, or holds signs that cannot be seen")
@@ -96,7 +96,7 @@ _KEY: TypeAdapter[int] = TypeAdapter(Key)
 _PRIORITY: TypeAdapter[int] = TypeAdapter(
     Annotated[int, Field(ge=-1000, le=1000), BeforeValidator(_no_truth)]
 )
-#: A date of the hub's stands for its first moment.
+#: A date without a time is the first moment of that day.
 Instant = Annotated[datetime | None, BeforeValidator(_read_instant)]
 Money = Annotated[Decimal | None, BeforeValidator(_blank_as_none)]
 

@@ -1,7 +1,7 @@
-"""The pull: walking Omnitron's pages while they shift under us, until a walk finds nothing new.
+"""The pull: walk through Omnitron's pages, which shift meanwhile, until a walk finds nothing new.
 
-An order that we acknowledge leaves the list, so what lay on the next page moves to this one. A reject stays
-where it is for ever. Hence every walk goes to the last page, and walks follow until one acknowledges nothing.
+An acknowledged order leaves the list, and orders of the next page move to this one. A rejected order stays in
+the list. So every walk goes to the last page, and the walks end when one acknowledges no order.
 """
 
 import logging
@@ -12,8 +12,9 @@ from typing import Any
 
 from oms_workers.database import UNREACHABLE, connection, is_unreachable, retry_transient
 from oms_workers.orders.client import Omnitron, OmnitronError, OmnitronRefusedError
-from oms_workers.orders.intake import IntakeOutcome, forget_rejections, reject_unread, seen_before, store
+from oms_workers.orders.intake import IntakeOutcome, seen_before, store
 from oms_workers.orders.parsing import key_of
+from oms_workers.orders.rejections import forget_rejections, reject_unread
 from oms_workers.scheduling.run import Run
 
 logger = logging.getLogger(__name__)
@@ -24,9 +25,9 @@ Counts = Counter[str]
 def pull(client: Omnitron, run: Run, *, concurrency: int) -> dict[str, int]:
     """Store every order that Omnitron offers and acknowledge it after its commit.
 
-    Returns how many orders were stored, updated, unchanged and rejected, how many of them acknowledged, and
-    how many calls about single orders failed; those are offered again.
-    Raises `OmnitronError` where the list itself cannot be had.
+    Returns how many orders were stored, updated, unchanged, rejected and acknowledged, and how many calls
+    about single orders failed; Omnitron offers these orders again.
+    Raises `OmnitronError` where the list itself cannot be read.
     """
     counts: Counts = Counter(stored=0, updated=0, rejected=0, acknowledged=0, failed=0)
     acknowledged: set[str] = set()
@@ -35,7 +36,7 @@ def pull(client: Omnitron, run: Run, *, concurrency: int) -> dict[str, int]:
             while _walk(client, run, pool, counts, acknowledged) and not run.should_stop():
                 pass
         except OmnitronError:
-            # A wait that was cut short because the process is to stop is no failure of Omnitron's.
+            # Where the process has to stop, the wait was cut short: that is no failure of Omnitron.
             if run.stopped_by is None:
                 raise
     return dict(counts)
@@ -44,9 +45,9 @@ def pull(client: Omnitron, run: Run, *, concurrency: int) -> dict[str, int]:
 def _walk(
     client: Omnitron, run: Run, pool: ThreadPoolExecutor, counts: Counts, acknowledged: set[str]
 ) -> int:
-    """Go from the first page to the last; return how many orders were acknowledged that had not been yet.
+    """Go from the first page to the last; returns how many orders were acknowledged for the first time.
 
-    A hub that takes an acknowledgement and offers the order again must not keep us walking for ever.
+    Only these count: a hub that offers an acknowledged order again would otherwise keep the pull running.
     """
     acknowledged_before = len(acknowledged)
     page, has_next = 1, True
@@ -78,15 +79,10 @@ def _take(
     """Fetch the items of a page's orders, store each order, and acknowledge the stored ones."""
     with connection():
         seen = seen_before(payloads)
-        forget_rejections(
-            [key_of(payloads[n]) for n, known in seen.items() if known is IntakeOutcome.UNCHANGED]
-        )
-    acknowledgements: dict[str, Future[None]] = {}
+        unchanged = [key_of(payloads[n]) for n, known in seen.items() if known is IntakeOutcome.UNCHANGED]
+        forget_rejections(unchanged)
+    acknowledgements = {key: pool.submit(client.acknowledge, int(key)) for key in unchanged}
     fresh = [payload for position, payload in enumerate(payloads) if position not in seen]
-    for position, outcome in seen.items():
-        if outcome is IntakeOutcome.UNCHANGED:
-            key = key_of(payloads[position])
-            acknowledgements[key] = pool.submit(client.acknowledge, int(key))
     for payload, items in _with_items(client, run, pool, fresh, counts):
         key = key_of(payload)
         stored = _store(payload, items, run, counts)
@@ -105,7 +101,7 @@ def _take(
 
 
 def _store(payload: Any, items: list[Any], run: Run, counts: Counts) -> IntakeOutcome | None:
-    """What became of the order, or None where it could not be stored this time; only it has to wait."""
+    """What became of the order, or None where it could not be stored; the next pull tries it again."""
     try:
         with connection():
             return retry_transient(lambda: store(payload, items, now=run.now), attempts=2)
@@ -122,7 +118,10 @@ def _store(payload: Any, items: list[Any], run: Run, counts: Counts) -> IntakeOu
 def _with_items(
     client: Omnitron, run: Run, pool: ThreadPoolExecutor, payloads: list[Any], counts: Counts
 ) -> Iterator[tuple[Any, list[Any]]]:
-    """Each order with its items, in the page's order; one whose items cannot be had is shown, and left."""
+    """Each order with its items, in the page's order.
+
+    Orders whose items cannot be fetched are rejected, and retried on every pull.
+    """
     fetches = [pool.submit(_items_of, client, payload) for payload in payloads]
     for payload, fetch in zip(payloads, fetches, strict=True):
         problem = _problem_of(fetch, key_of(payload), counts)
@@ -130,17 +129,17 @@ def _with_items(
             yield payload, fetch.result()
         elif run.stopped_by is None:
             with connection():
-                reject_unread(payload, f"its items cannot be had: {problem}", now=run.now)
+                reject_unread(payload, f"its items cannot be fetched: {problem}", now=run.now)
 
 
 def _items_of(client: Omnitron, payload: Any) -> list[Any]:
-    """The order's items; none for an order without a usable key, which is rejected as it is."""
+    """The order's items; none for an order without a usable key, which is rejected anyway."""
     key = key_of(payload)
     return client.items(int(key)) if key.isdigit() else []
 
 
 def _problem_of(call: Future[Any], key: str, counts: Counts) -> str | None:
-    """Why a call about one order has failed, or None where it has not; only that order has to wait."""
+    """Why a call about one order has failed, or None where it has not."""
     try:
         call.result()
         return None

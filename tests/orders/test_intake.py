@@ -33,6 +33,10 @@ def actions() -> list[str]:
     return [event.action for event in rows("SELECT action FROM audit_events ORDER BY id")]
 
 
+def contents() -> list[Any]:
+    return [event.content for event in rows("SELECT content FROM audit_events ORDER BY id")]
+
+
 def test_the_same_order_again_changes_nothing() -> None:
     assert store_orders(an_order(7), an_order(7)) == [IntakeOutcome.STORED, IntakeOutcome.UNCHANGED]
 
@@ -50,6 +54,44 @@ def test_changed_lines_of_a_waiting_order_replace_the_old() -> None:
     assert skus() == ["RED-LAMP", "RED-STOOL"]
     assert only_order().plan_version == 1
     assert actions() == ["received", "lines_replaced"]
+
+
+def test_changed_lines_of_a_held_order_let_it_wait_again() -> None:
+    store_orders(an_order(7, modified_date="2026-11-01"))
+    execute("UPDATE orders SET state = 'held', next_plan_at = 'infinity'")
+
+    store_orders(an_order(7, skus=("RED-LAMP",), modified_date="2026-11-02"))
+
+    assert (only_order().state, only_order().plan_version) == ("waiting", 1)
+    assert rows("SELECT 1 FROM orders WHERE next_plan_at <= now()") != []
+    assert skus() == ["RED-LAMP"]
+
+
+def test_a_held_order_whose_lines_are_the_same_stays_held() -> None:
+    store_orders(an_order(7, modified_date="2026-11-01"))
+    execute("UPDATE orders SET state = 'held'")
+
+    store_orders(an_order(7, modified_date="2026-11-02"))
+
+    assert (only_order().state, only_order().plan_version) == ("held", 0)
+    assert actions() == ["received", "updated"]
+
+
+def test_the_events_of_an_order_tell_its_states_and_what_changed() -> None:
+    store_orders(an_order(7))
+    execute("UPDATE orders SET state = 'held'")
+
+    store_orders(an_order(7, skus=("RED-LAMP",), modified_date="2026-11-02"))
+
+    assert contents() == [
+        {"state": "waiting", "number": "7", "lines": 1},
+        {
+            "before": "held",
+            "after": "waiting",
+            "modified_at": "2026-11-02T00:00:00+00:00",
+            "lines": [{"omnitron_id": 701, "sku": "RED-LAMP", "quantity": 1, "status": "400"}],
+        },
+    ]
 
 
 @pytest.mark.parametrize("state", ["planned", "settled"])
@@ -169,11 +211,9 @@ def test_what_cannot_be_stored_is_kept_whole_with_its_reason(kind: str) -> None:
 def test_an_item_that_belongs_to_another_order_rejects_only_the_second() -> None:
     first, items = an_order(7)
 
-    assert store_orders((first, items), ({**first, "pk": 8}, items)) == [
-        IntakeOutcome.STORED,
-        IntakeOutcome.REJECTED,
-    ]
+    outcomes = store_orders((first, items), ({**first, "pk": 8}, items))
 
+    assert outcomes == [IntakeOutcome.STORED, IntakeOutcome.REJECTED]
     assert only_order().omnitron_id == 7
 
 

@@ -243,7 +243,7 @@ def test_an_answer_that_the_library_chokes_on_stops_no_other_order(
 
     assert stored() == [1, *range(3, 15)]
     assert counts["failed"] >= 1
-    assert "its items cannot be had" in rejected()["2"]
+    assert "its items cannot be fetched" in rejected()["2"]
 
     hub.faults.clear()
     pull()

@@ -140,13 +140,12 @@ def _update(order: PulledOrder, door: Door) -> IntakeOutcome:
     replaceable = known.state in REPLACEABLE
     # A plan depends on what is to be sent, and how much of it; not on prices, nor on the hub's progress.
     lines_differ = known_lines != order.lines if replaceable else _asked(known_lines) != _asked(order.lines)
-    changes = _shown(order.lines) if lines_differ and not replaceable else None
-    if lines_differ and known.line_changes == changes and known.payload == order.payload:
-        return IntakeOutcome.UNCHANGED
     if not lines_differ:
         _update_progress(known, order, door)
     elif replaceable:
         _replace_lines(known, order, door)
+    elif known.line_changes == _shown(order.lines) and known.payload == order.payload:
+        return IntakeOutcome.UNCHANGED
     else:
         _show_line_changes(known, order, door)
     return IntakeOutcome.UPDATED

@@ -56,6 +56,16 @@ def test_changed_lines_of_a_waiting_order_replace_the_old() -> None:
     assert actions() == ["received", "lines_replaced"]
 
 
+def test_changed_lines_of_a_waiting_order_replace_the_old_also_when_nothing_else_has_changed() -> None:
+    order, items = an_order(7)
+    store_orders((order, items))
+
+    assert store_orders((order, an_order(7, skus=("RED-LAMP",))[1])) == [IntakeOutcome.UPDATED]
+
+    assert skus() == ["RED-LAMP"]
+    assert actions() == ["received", "lines_replaced"]
+
+
 def test_changed_lines_of_a_held_order_let_it_wait_again() -> None:
     store_orders(an_order(7, modified_date="2026-11-01"))
     execute("UPDATE orders SET state = 'held', next_plan_at = 'infinity'")

@@ -1,4 +1,4 @@
-"""Where stock lies, how much of it, and what has a claim on it."""
+"""Locations, their stock, and the reservations and movements of it."""
 
 from enum import StrEnum
 
@@ -15,6 +15,7 @@ from peewee import (
 from playhouse.postgres_ext import DateTimeTZField
 
 from oms_workers.database import Table
+from oms_workers.sets import NameField
 
 
 class ReservationKind(StrEnum):
@@ -25,8 +26,19 @@ class ReservationKind(StrEnum):
     DISCREPANCY = "discrepancy"
 
 
+class MovementKind(StrEnum):
+    """Why a counter of stock has changed."""
+
+    RESERVED = "reserved"
+    RELEASED = "released"
+    CONSUMED = "consumed"
+    RECEIVED = "received"
+    SNAPSHOT = "snapshot"
+    RECOUNTED = "recounted"
+
+
 class Location(Table):
-    """A place that holds stock. Exactly one is the default: what cannot be placed waits there."""
+    """A place that holds stock. Exactly one is the default, where lines wait that no rule can place."""
 
     id = BigAutoField()
     code = TextField(unique=True)
@@ -50,9 +62,9 @@ class Location(Table):
 
 
 class Stock(Table):
-    """What a location has of a sku. Available is `on_hand - reserved - safety`.
+    """The stock of a sku at a location, in units. Available is `on_hand - reserved - safety`.
 
-    `snapshot_at` is when somebody last said what is on hand, and `risen_at` when more became available.
+    `snapshot_at` is when `on_hand` was last set from a file, and `risen_at` when more became available.
     """
 
     sku = TextField()
@@ -69,13 +81,13 @@ class Stock(Table):
 
 
 class Reservation(Table):
-    """A claim on stock, live until `released_at`; `stock.reserved` is the sum of the live ones."""
+    """Units of stock that are promised, until `released_at`. `Stock.reserved` is the sum of the live ones."""
 
     id = BigAutoField()
     sku = TextField()
     location = ForeignKeyField(Location, column_name="location_id")
     quantity = IntegerField()
-    kind = TextField()
+    kind = NameField(ReservationKind)
     package_item_id = BigIntegerField(null=True)
     transfer_item_id = BigIntegerField(null=True)
     created_at = DateTimeTZField()
@@ -93,7 +105,7 @@ class StockMovement(Table):
     sku = TextField()
     location_id = BigIntegerField()
     quantity = IntegerField()
-    kind = TextField()
+    kind = NameField(MovementKind)
     reason = TextField()
     at = DateTimeTZField()
 

@@ -1,39 +1,42 @@
-"""Giving reservations back, or using them up; always by the reservation's own row.
+"""The end of reservations: their stock is given back, or used up.
 
-`released_at` is set where it was null, and only what was changed is counted: done twice, it changes nothing.
+Each function starts from the reservations' own rows. Only those that are still live are ended and counted, so
+that a repeated call changes nothing.
 """
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-from oms_workers.database import execute, rows
+from oms_workers.reservations.models import MovementKind, Reservation
 from oms_workers.reservations.stock import Movement, add_missing, change_counters, lock, note_movements
+from oms_workers.sets import column, fetch, for_change, one_of
+
+
+class _Live(NamedTuple):
+    id: int
+    sku: str
+    location_id: int
+    quantity: int
 
 
 def of_package_items(package_item_ids: Sequence[int]) -> list[int]:
     """The live reservations of these items of packages, by id, locked."""
-    return _lock_live("package_item_id", package_item_ids)
+    # The index reservations_package_item.
+    return _lock_live(Reservation.package_item_id, package_item_ids)
 
 
 def of_transfer_items(transfer_item_ids: Sequence[int]) -> list[int]:
     """The live reservations of these items of transfers, by id, locked."""
-    return _lock_live("transfer_item_id", transfer_item_ids)
+    # The index reservations_transfer_item.
+    return _lock_live(Reservation.transfer_item_id, transfer_item_ids)
 
 
-def _lock_live(column: str, ids: Sequence[int]) -> list[int]:
-    # The indexes reservations_package_item and reservations_transfer_item.
-    found = rows(
-        f"""
-        SELECT id
-        FROM reservations
-        WHERE {column} = ANY(%s) AND released_at IS NULL
-        ORDER BY id
-        FOR NO KEY UPDATE
-        """,
-        ([*ids],),
+def _lock_live(owner: Any, owner_ids: Sequence[int]) -> list[int]:
+    live = Reservation.select(Reservation.id).where(
+        one_of(owner, owner_ids), Reservation.released_at.is_null()
     )
-    return [reservation.id for reservation in found]
+    return column(for_change(live.order_by(Reservation.id)))
 
 
 def release_reservations(reservation_ids: Sequence[int], *, reason: str, at: datetime) -> int:
@@ -41,45 +44,40 @@ def release_reservations(reservation_ids: Sequence[int], *, reason: str, at: dat
     ended = _end(reservation_ids, at)
     if ended:
         change_counters(ended, reserved=-1)
-        note_movements(_negative(ended), kind="released", reason=reason, at=at)
+        note_movements(_negative(ended), kind=MovementKind.RELEASED, reason=reason, at=at)
     return len(ended)
 
 
 def consume(reservation_ids: Sequence[int], *, reason: str, at: datetime) -> int:
-    """The units leave the location: they are neither reserved nor on hand any more."""
+    """Take the units out of the location: they are neither reserved nor on hand any more."""
     ended = _end(reservation_ids, at)
     if ended:
         change_counters(ended, reserved=-1, on_hand=-1)
-        note_movements(_negative(ended), kind="consumed", reason=reason, at=at)
+        note_movements(_negative(ended), kind=MovementKind.CONSUMED, reason=reason, at=at)
     return len(ended)
 
 
 def receive(arrived: Sequence[Movement], *, reason: str, at: datetime) -> None:
-    """Units come to a location and are on hand."""
+    """Add units that have come to a location to what is on hand there."""
     keys = {(sku, location_id) for sku, location_id, _ in arrived}
     add_missing(keys)
     lock(keys)
     change_counters(arrived, on_hand=1)
-    note_movements(arrived, kind="received", reason=reason, at=at)
+    note_movements(arrived, kind=MovementKind.RECEIVED, reason=reason, at=at)
 
 
 def _end(reservation_ids: Sequence[int], at: datetime) -> list[Movement]:
-    """Mark the live ones as released, with their stock locked; what they held, in units."""
-    live: list[Any] = rows(
-        """
-        SELECT id, sku, location_id, quantity
-        FROM reservations
-        WHERE id = ANY(%s) AND released_at IS NULL
-        ORDER BY id
-        FOR NO KEY UPDATE
-        """,
-        ([*reservation_ids],),
-    )
+    """Mark the live reservations as released, and lock their stock; returns the units that they held."""
+    held = Reservation
+    query = held.select(held.id, held.sku, held.location, held.quantity)
+    of_these = query.where(one_of(held.id, reservation_ids), held.released_at.is_null())
+    live = fetch(for_change(of_these.order_by(held.id)), _Live)
     if not live:
         return []
-    lock({(found.sku, found.location_id) for found in live})
-    execute("UPDATE reservations SET released_at = %s WHERE id = ANY(%s)", (at, [found.id for found in live]))
-    return [(found.sku, found.location_id, found.quantity) for found in live]
+    lock({(each.sku, each.location_id) for each in live})
+    ids = [each.id for each in live]
+    held.update({held.released_at: at}).where(one_of(held.id, ids)).execute()
+    return [(each.sku, each.location_id, each.quantity) for each in live]
 
 
 def _negative(movements: Sequence[Movement]) -> list[Movement]:

@@ -1,8 +1,8 @@
 """The stock protocol: read without a lock, decide, lock in one order, check again, write.
 
-Every path that takes stock comes through `lock_and_check()` and `reserve()`, in one transaction, and every
-path that gives it back through `release.py`. Rows are locked sorted by (sku, location), whoever comes, so
-that two of them never wait for each other; before them orders, packages and reservations, each sorted.
+Whoever takes stock calls `lock_and_check()` and `reserve()` in one transaction; whoever gives it back calls
+`release.py`. Rows of stock are always locked in the order of (sku, location), so that two transactions cannot
+deadlock. Orders, packages and reservations are locked before them, each in the order of their ids.
 """
 
 from collections import defaultdict
@@ -10,8 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from oms_workers.database import execute, rows
-from oms_workers.reservations.models import ReservationKind
+from peewee import Case, fn
+
+from oms_workers.reservations.models import MovementKind, Reservation, ReservationKind, Stock, StockMovement
+from oms_workers.sets import Arrays, fetch, for_change, one_of
 
 #: Units available now, by sku and location.
 Available = dict[str, dict[int, int]]
@@ -39,7 +41,7 @@ class Level(NamedTuple):
 
 
 class NewReservation(NamedTuple):
-    """Units of a sku at a location that are spoken for: by an item of a package or a transfer, or by none."""
+    """Units of a sku at a location that are promised: to an item of a package or a transfer, or to none."""
 
     sku: str
     location_id: int
@@ -50,25 +52,45 @@ class NewReservation(NamedTuple):
     expires_at: datetime | None = None
 
 
+class _Available(NamedTuple):
+    sku: str
+    location_id: int
+    units: int
+
+
+class _Locked(NamedTuple):
+    sku: str
+    location_id: int
+    on_hand: int
+    reserved: int
+    safety: int
+
+
+class _NewStock(NamedTuple):
+    sku: str
+    location_id: int
+
+
+class _NewMovement(NamedTuple):
+    sku: str
+    location_id: int
+    quantity: int
+
+
 def available(skus: Iterable[str]) -> Available:
-    """What could be taken now, of these skus, anywhere. Not locked: it may be gone a moment later."""
+    """The units of these skus that could be taken now, anywhere. Not locked: others may take them."""
+    units = (Stock.on_hand - Stock.reserved - Stock.safety).alias("units")
+    query = Stock.select(Stock.sku, Stock.location, units).where(one_of(Stock.sku, sorted(skus)))
     found: Available = {}
-    for sku, location_id, units in rows(
-        """
-        SELECT sku, location_id, on_hand - reserved - safety
-        FROM stock
-        WHERE sku = ANY(%s)
-        """,
-        (sorted(skus),),
-    ):
-        found.setdefault(sku, {})[location_id] = units
+    for sku, location_id, free in fetch(query, _Available):
+        found.setdefault(sku, {})[location_id] = free
     return found
 
 
 def lock_and_check(demands: Sequence[Demand]) -> list[bool]:
-    """Lock the stock that is wanted, and say which of the demands it still meets, first come first served.
+    """Lock the stock that is wanted, and say of each demand whether it is met, first come first served.
 
-    What is said True can be reserved until the transaction ends.
+    What a met demand wants can be reserved until the transaction ends.
     """
     levels = lock({key for demand in demands for key in demand})
     left = {key: level.available for key, level in levels.items()}
@@ -76,38 +98,27 @@ def lock_and_check(demands: Sequence[Demand]) -> list[bool]:
 
 
 def lock(keys: Iterable[Key]) -> dict[Key, Level]:
-    """Lock these rows of stock, sorted, and read them; unknown ones are left out."""
+    """Lock these rows of stock, sorted, and read them; keys without a row are left out."""
     pairs = [*keys]
     if not pairs:
         return {}
-    # An UPDATE that joins the keys would lock in whatever order its plan visits them: from 250 keys on it
-    # is a hash join, and two of them deadlock. Here the rows are sorted before they are locked.
-    found = rows(
-        """
-        SELECT stock.sku, stock.location_id, on_hand, reserved, safety
-        FROM stock
-        JOIN unnest(%s::text[], %s::bigint[]) AS wanted (sku, location_id)
-          ON stock.sku = wanted.sku COLLATE "C" AND stock.location_id = wanted.location_id
-        ORDER BY stock.sku COLLATE "C", stock.location_id
-        FOR NO KEY UPDATE OF stock
-        """,
-        ([sku for sku, _ in pairs], [location_id for _, location_id in pairs]),
+    # An UPDATE that joins the keys would lock the rows in the order of its plan. From 250 keys on that is a
+    # hash join, and two of them deadlock. Here PostgreSQL sorts the rows before it locks them.
+    wanted = Arrays("wanted", {"sku": Stock.sku, "location_id": Stock.location}, pairs)
+    query = (
+        Stock.select(Stock.sku, Stock.location, Stock.on_hand, Stock.reserved, Stock.safety)
+        .join(wanted, on=wanted.matches(Stock, "sku", "location_id"))
+        .order_by(Stock.sku, Stock.location)
     )
+    found = fetch(for_change(query, of=Stock), _Locked)
     return {(sku, location_id): Level(*units) for sku, location_id, *units in found}
 
 
 def add_missing(keys: Iterable[Key]) -> None:
-    """Rows for stock that has none yet, sorted, so that whoever comes at the same time meets their locks."""
-    pairs = sorted(set(keys))
-    execute(
-        """
-        INSERT INTO stock (sku, location_id, on_hand)
-        SELECT new.*, 0
-        FROM unnest(%s::text[], %s::bigint[]) AS new
-        ON CONFLICT DO NOTHING
-        """,
-        ([sku for sku, _ in pairs], [location_id for _, location_id in pairs]),
-    )
+    """Add rows for stock that has none yet, sorted, so that two callers cannot deadlock."""
+    missing = [*map(_NewStock._make, sorted(set(keys)))]
+    if missing:
+        Stock.insertion(missing, on_hand=0).on_conflict_ignore().execute()
 
 
 def _take(left: dict[Key, int], demand: Demand) -> bool:
@@ -119,58 +130,36 @@ def _take(left: dict[Key, int], demand: Demand) -> bool:
 
 
 def reserve(reservations: Sequence[NewReservation], *, reason: str, at: datetime) -> None:
-    """Write reservations that `lock_and_check` has found room for, and count them."""
+    """Write reservations for which `lock_and_check` has found stock, and count them."""
     if not reservations:
         return
-    columns = [list(column) for column in zip(*reservations, strict=True)]
-    execute(
-        """
-        INSERT INTO reservations
-            (sku, location_id, quantity, package_item_id, transfer_item_id, kind, expires_at, created_at)
-        SELECT new.*, %s
-        FROM unnest(%s::text[], %s::bigint[], %s::int[], %s::bigint[], %s::bigint[], %s::text[],
-                    %s::timestamptz[]) AS new
-        """,
-        (at, *columns),
-    )
+    Reservation.insert_set(reservations, created_at=at)
     moved = [(new.sku, new.location_id, new.quantity) for new in reservations]
     change_counters(moved, reserved=1)
-    note_movements(moved, kind="reserved", reason=reason, at=at)
+    note_movements(moved, kind=MovementKind.RESERVED, reason=reason, at=at)
 
 
 def change_counters(movements: Sequence[Movement], *, on_hand: int = 0, reserved: int = 0) -> None:
-    """Add the movements' units to the counters, each as often as is said; the rows must be locked."""
+    """Add the movements' units to the counters, multiplied by these factors; the rows must be locked."""
     deltas: defaultdict[Key, int] = defaultdict(int)
     for sku, location_id, units in movements:
         deltas[sku, location_id] += units
-    execute(
-        """
-        UPDATE stock
-        SET on_hand = on_hand + delta.units * %s, reserved = reserved + delta.units * %s,
-            risen_at = CASE WHEN delta.units * %s > 0 THEN clock_timestamp() ELSE risen_at END
-        FROM unnest(%s::text[], %s::bigint[], %s::int[]) AS delta (sku, location_id, units)
-        WHERE stock.sku = delta.sku COLLATE "C" AND stock.location_id = delta.location_id
-        """,
-        (
-            on_hand,
-            reserved,
-            on_hand - reserved,
-            [sku for sku, _ in deltas],
-            [location_id for _, location_id in deltas],
-            [*deltas.values()],
-        ),
+    new = Arrays(
+        "new",
+        {"sku": Stock.sku, "location_id": Stock.location, "units": Stock.on_hand},
+        [(*key, units) for key, units in deltas.items()],
     )
+    has_risen = new.c.units * (on_hand - reserved) > 0
+    Stock.update(
+        {
+            Stock.on_hand: Stock.on_hand + new.c.units * on_hand,
+            Stock.reserved: Stock.reserved + new.c.units * reserved,
+            Stock.risen_at: Case(None, [(has_risen, fn.clock_timestamp())], Stock.risen_at),
+        }
+    ).from_(new).where(new.matches(Stock, "sku", "location_id")).execute()
 
 
 def note_movements(movements: Sequence[Movement], *, kind: str, reason: str, at: datetime) -> None:
-    """Note changes of stock: sku, location and units, of the kind `reserved`, `released`, `snapshot`, …"""
-    if not movements:
-        return
-    execute(
-        """
-        INSERT INTO stock_movements (sku, location_id, quantity, kind, reason, at)
-        SELECT moved.*, %s, %s, %s
-        FROM unnest(%s::text[], %s::bigint[], %s::int[]) AS moved
-        """,
-        (kind, reason, at, *(list(column) for column in zip(*movements, strict=True))),
-    )
+    """Note changes of stock, each with its sku, location and units. `kind` is a `MovementKind`."""
+    new = [*map(_NewMovement._make, movements)]
+    StockMovement.insert_set(new, kind=kind, reason=reason, at=at)

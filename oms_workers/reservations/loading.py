@@ -1,37 +1,22 @@
-"""Locations and stock from a merchant's files, checked by name and written as one."""
+"""Locations and stock from a merchant's files: checked by name, and written in one transaction."""
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, NamedTuple
 
+from peewee import EXCLUDED, Case, fn
 from pydantic import BaseModel, ConfigDict, Field
 
-from oms_workers.database import execute, row, rows
 from oms_workers.errors import OmsError
-from oms_workers.reservations.stock import Key, add_missing, lock, note_movements
-
-_LOCATION_COLUMNS = (
-    "code",
-    "name",
-    "type",
-    "active",
-    "priority",
-    "country",
-    "state",
-    "district",
-    "city",
-    "address",
-    "latitude",
-    "longitude",
-    "quota",
-    "is_default",
-)
+from oms_workers.reservations.models import Location, MovementKind, Stock
+from oms_workers.reservations.stock import add_missing, lock, note_movements
+from oms_workers.sets import Arrays, column, exists, fetch, for_change
 
 Text = Annotated[str, Field(min_length=1, max_length=255)]
 
 
 class LoadError(OmsError):
-    """A file for `oms load` says something that cannot be; nothing of it was written."""
+    """A file for `oms load` has something that cannot be true; nothing of it was written."""
 
 
 class LocationSpec(BaseModel):
@@ -56,7 +41,7 @@ class LocationSpec(BaseModel):
 
 
 class StockSpec(BaseModel):
-    """What a location has of a sku, in units; `safety` of them are never promised."""
+    """The stock of a sku at a location, in units, as a file gives it; `safety` of them are never promised."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -64,6 +49,18 @@ class StockSpec(BaseModel):
     location: Text
     on_hand: Annotated[int, Field(ge=-1_000_000_000, le=1_000_000_000)]
     safety: Annotated[int, Field(ge=0, le=1_000_000_000)] = 0
+
+
+class _Code(NamedTuple):
+    code: str
+    id: int
+
+
+class _Snapshot(NamedTuple):
+    sku: str
+    location_id: int
+    on_hand: int
+    safety: int
 
 
 def load_locations(specs: Sequence[LocationSpec]) -> int:
@@ -76,25 +73,14 @@ def load_locations(specs: Sequence[LocationSpec]) -> int:
         raise LoadError(
             f"Only one location can be the default, and {' and '.join(defaults)} both say is_default."
         )
-    # In one order, whoever comes: planners lock those that have a quota.
-    execute("SELECT id FROM locations ORDER BY id FOR NO KEY UPDATE")
+    # Sorted by id, like planners, who lock the locations that have a quota: so the two cannot deadlock.
+    column(for_change(Location.select(Location.id).order_by(Location.id)))
     if defaults:
-        execute("UPDATE locations SET is_default = false WHERE is_default AND code <> %s", (defaults[0],))
+        others = (Location.is_default, Location.code != defaults[0])
+        Location.update({Location.is_default: False}).where(*others).execute()
     for spec in specs:
-        # Naming the unique column would take the lock of one who changes a key: whoever writes a package of
-        # the location would wait for it, and deadlock with the stock that is loaded in this transaction.
-        given = sorted(spec.model_fields_set - {"code"})
-        execute(
-            f"""
-            INSERT INTO locations ({", ".join(_LOCATION_COLUMNS)})
-            VALUES ({", ".join(f"%({column})s" for column in _LOCATION_COLUMNS)})
-            ON CONFLICT (code) DO UPDATE
-            SET changed_at = clock_timestamp(),
-                {", ".join(f"{column} = excluded.{column}" for column in given)}
-            """,
-            spec.model_dump(),
-        )
-    if specs and row("SELECT id FROM locations WHERE is_default") is None:
+        _write_location(spec)
+    if specs and not exists(Location.select(Location.id).where(Location.is_default)):
         raise LoadError(
             "No location would be the default any more, where lines wait that no rule can place;"
             " mark one with is_default."
@@ -102,38 +88,53 @@ def load_locations(specs: Sequence[LocationSpec]) -> int:
     return len(specs)
 
 
+def _write_location(spec: LocationSpec) -> None:
+    """Add the location, or change what the file gives of it."""
+    # The update must not set `code`. PostgreSQL locks a row whose unique column is set as if its key changed:
+    # whoever writes a package of the location would wait for that lock, and deadlock with the stock that is
+    # loaded in this transaction.
+    given = sorted(spec.model_fields_set - {"code"})
+    fields = Location._meta.columns
+    changed = {fields[name]: getattr(EXCLUDED, name) for name in given}
+    Location.insert(spec.model_dump()).on_conflict(
+        conflict_target=[Location.code],
+        update={Location.changed_at: fn.clock_timestamp(), **changed},
+    ).execute()
+
+
 def load_stock(specs: Sequence[StockSpec], *, at: datetime) -> int:
-    """Set what is on hand, by sku and location, in the caller's transaction: a snapshot, which may lawfully
-    say less than is reserved. Raises `LoadError`."""
+    """Set what is on hand, by sku and location, in the caller's transaction.
+
+    It is a snapshot: it may say less than is reserved, which is a shortfall and no error.
+    Raises `LoadError`.
+    """
     if not specs:
         return 0
-    locations = {code: id_ for id_, code in rows("SELECT id, code FROM locations")}
+    locations = dict(fetch(Location.select(Location.code, Location.id), _Code))
     unknown = sorted({spec.location for spec in specs} - set(locations))
     if unknown:
         raise LoadError(f"Stock is given for the location {unknown[0]!r}, which is not known; load it first.")
-    wanted = {(spec.sku, locations[spec.location]): (spec.on_hand, spec.safety) for spec in specs}
+    snapshots = [_Snapshot(spec.sku, locations[spec.location], spec.on_hand, spec.safety) for spec in specs]
+    wanted = {(each.sku, each.location_id): each for each in sorted(snapshots)}
     if len(wanted) < len(specs):
         raise LoadError("The stock of one sku at one location is given twice.")
     add_missing(wanted)
     before = lock(wanted)
-    _set(wanted, at)
-    moved = [(*key, on_hand - before[key].on_hand) for key, (on_hand, _) in wanted.items()]
-    note_movements([move for move in moved if move[2]], kind="snapshot", reason="oms load", at=at)
+    _set([*wanted.values()], at)
+    moved = [(*key, snapshot.on_hand - before[key].on_hand) for key, snapshot in wanted.items()]
+    changed = [move for move in moved if move[2]]
+    note_movements(changed, kind=MovementKind.SNAPSHOT, reason="oms load", at=at)
     return len(wanted)
 
 
-def _set(wanted: dict[Key, tuple[int, int]], at: datetime) -> None:
-    columns: Any = zip(*((*key, *units) for key, units in sorted(wanted.items())), strict=True)
-    execute(
-        """
-        UPDATE stock
-        SET on_hand = new.on_hand, safety = new.safety, snapshot_at = %s,
-            risen_at = CASE
-                WHEN new.on_hand - new.safety > stock.on_hand - stock.safety THEN clock_timestamp()
-                ELSE risen_at
-            END
-        FROM unnest(%s::text[], %s::bigint[], %s::int[], %s::int[]) AS new (sku, location_id, on_hand, safety)
-        WHERE stock.sku = new.sku COLLATE "C" AND stock.location_id = new.location_id
-        """,
-        (at, *(list(column) for column in columns)),
-    )
+def _set(snapshots: Sequence[_Snapshot], at: datetime) -> None:
+    new = Arrays.of(Stock, snapshots)
+    has_risen = new.c.on_hand - new.c.safety > Stock.on_hand - Stock.safety
+    Stock.update(
+        {
+            Stock.on_hand: new.c.on_hand,
+            Stock.safety: new.c.safety,
+            Stock.snapshot_at: at,
+            Stock.risen_at: Case(None, [(has_risen, fn.clock_timestamp())], Stock.risen_at),
+        }
+    ).from_(new).where(new.matches(Stock, "sku", "location_id")).execute()

@@ -2,9 +2,11 @@
 
 from datetime import UTC, datetime
 
+import psycopg
 import pytest
 
-from oms_workers.database import execute, rows, transaction
+import settings
+from oms_workers.database import connection_parameters, execute, rows, transaction
 from oms_workers.reservations.loading import LoadError, LocationSpec, StockSpec, load_locations, load_stock
 from oms_workers.reservations.stock import available, lock_and_check
 from tests.fulfilment.samples import load_merchant
@@ -103,6 +105,20 @@ def test_what_a_file_leaves_out_of_a_location_stays_as_it_is() -> None:
     assert rows("SELECT name, quota, is_default FROM locations WHERE code = 'GEBZE'") == [
         ("Gebze, moved", 7, True)
     ]
+
+
+def test_a_location_changes_while_others_refer_to_it() -> None:
+    execute("SET lock_timeout = '50ms'")
+    try:
+        with psycopg.connect(**connection_parameters(settings.current())) as other:
+            # What a foreign key takes, when a package of the location is written.
+            other.execute("SELECT 1 FROM locations FOR KEY SHARE")
+            with transaction():
+                load_locations([LocationSpec(code="GEBZE", name="Gebze, moved", type="store")])
+    finally:
+        execute("SET lock_timeout = '10s'")
+
+    assert rows("SELECT name FROM locations WHERE code = 'GEBZE'") == [("Gebze, moved",)]
 
 
 def test_the_last_default_location_cannot_be_taken_away() -> None:

@@ -163,6 +163,7 @@ def _open() -> None:
     """A pooled connection may have died since it was last used: one that does not answer is replaced."""
     database.connect()
     try:
+        # SQL: it only asks whether the connection still answers.
         database.execute_sql("SELECT 1")
     except UNREACHABLE:
         database.manual_close()
@@ -196,12 +197,6 @@ def rows(sql: str, parameters: Parameters = (), *, into: type[Any] | None = None
     return [*map(_row_type(names)._make, cursor.fetchall())]
 
 
-def row(sql: str, parameters: Parameters = ()) -> Any | None:
-    """The first of `rows()`, or None."""
-    found = rows(sql, parameters)
-    return found[0] if found else None
-
-
 @lru_cache(maxsize=256)
 def _row_type(names: tuple[str, ...]) -> Any:
     return namedtuple("Row", names, rename=True)
@@ -209,8 +204,8 @@ def _row_type(names: tuple[str, ...]) -> Any:
 
 def database_now() -> datetime:
     """PostgreSQL's clock, the one that every process here shares."""
-    moment: datetime = rows("SELECT clock_timestamp() AS now")[0].now
-    return moment
+    now: datetime = column(Select([], [fn.clock_timestamp()]).bind(database))[0]
+    return now
 
 
 def jsonb(value: Any) -> Jsonb:

@@ -15,7 +15,6 @@ from oms_workers.database import (
     database,
     execute,
     retry_transient,
-    row,
     rows,
     sqlstate,
     transaction,
@@ -110,7 +109,7 @@ def test_what_is_not_transient_is_raised_at_once() -> None:
 def test_a_pooled_connection_that_died_is_replaced() -> None:
     def backend() -> int:
         with connection():
-            found = row("SELECT pg_backend_pid() AS pid")
+            found = rows("SELECT pg_backend_pid() AS pid")[0]
             assert found is not None
             return int(found.pid)
 

@@ -45,9 +45,12 @@ _MAY_BEAR_FRUIT = """
 
 #: From whichever is less: the skus that a few wait for, or those that are available. The indexes
 #: package_items_unplanned and stock_available hold no more than these.
+# SQL: both are parts of the statement below.
 _WAITED_FOR = "SELECT DISTINCT sku FROM package_items WHERE state IN ({states})"
+# SQL: likewise.
 _AVAILABLE = "SELECT DISTINCT sku FROM stock WHERE on_hand > reserved + safety"
 
+# SQL: OFFSET 0 keeps PostgreSQL from turning the search round and reading all that wait.
 _CANDIDATES = """
     WITH available AS MATERIALIZED (
         {skus}
@@ -101,7 +104,6 @@ def find_candidates(
     """The packages that have a chance and were not tried since `slot`, the most urgent first."""
     listed = ", ".join(str(state.value) for state in states)
     skus = (_WAITED_FOR if _few_wait(states) else _AVAILABLE).format(states=listed)
-    # SQL: OFFSET 0 keeps PostgreSQL from turning the search round and reading all that wait.
     return rows(
         _CANDIDATES.format(skus=skus, states=listed, may_bear_fruit=_MAY_BEAR_FRUIT),
         {

@@ -19,7 +19,7 @@ from oms_workers.packages.models import (
     TransferOrder,
     TransferState,
 )
-from oms_workers.reservations.models import Reservation, ReservationKind, Stock
+from oms_workers.reservations.models import MovementKind, Reservation, ReservationKind, Stock
 from oms_workers.reservations.release import release_reservations
 from oms_workers.reservations.stock import (
     Key,
@@ -235,7 +235,7 @@ def _recount(keys: Sequence[Key], at: datetime) -> int:
     right = [_Recount(*key, live.get(key, 0)) for key in wrong]
     Stock.update_set(right, key=("sku", "location_id"), risen_at=fn.clock_timestamp())
     movements = [(*key, live.get(key, 0) - levels[key].reserved) for key in wrong]
-    note_movements(movements, kind="recounted", reason=REASON, at=at)
+    note_movements(movements, kind=MovementKind.RECOUNTED, reason=REASON, at=at)
     return len(wrong)
 
 

@@ -159,7 +159,7 @@ def change_counters(movements: Sequence[Movement], *, on_hand: int = 0, reserved
     ).from_(new).where(new.matches(Stock, "sku", "location_id")).execute()
 
 
-def note_movements(movements: Sequence[Movement], *, kind: str, reason: str, at: datetime) -> None:
-    """Note changes of stock, each with its sku, location and units. `kind` is a `MovementKind`."""
+def note_movements(movements: Sequence[Movement], *, kind: MovementKind, reason: str, at: datetime) -> None:
+    """Note changes of stock, each with its sku, location and units."""
     new = [*map(_NewMovement._make, movements)]
     StockMovement.insert_set(new, kind=kind, reason=reason, at=at)

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 import settings
 from oms_workers.cli.app import app, main
 from oms_workers.cli.up import UpError, _refuse_strangers
-from oms_workers.database import connection_parameters, database, execute, row, rows
+from oms_workers.database import connection_parameters, database, execute, rows
 from oms_workers.operation import queues
 from oms_workers.operation.services import ServiceError, answering
 from oms_workers.scheduling import ledger, process
@@ -95,14 +95,14 @@ def test_load_adds_and_changes_nothing_twice(oms) -> None:
     assert oms("load", *FILES).exit_code == 0
     levels = "SELECT sku, location_id, on_hand, reserved, safety FROM stock ORDER BY sku, location_id"
     before = rows(levels)
-    moved = row("SELECT count(*) AS n, sum(quantity) AS units FROM stock_movements")
+    moved = rows("SELECT count(*) AS n, sum(quantity) AS units FROM stock_movements")[0]
     assert moved.units == sum(line.on_hand for line in before)
 
     assert oms("load", *FILES).exit_code == 0
 
     assert rows(levels) == before
-    assert row("SELECT count(*) AS n, sum(quantity) AS units FROM stock_movements") == moved
-    assert row("SELECT count(*) AS n FROM scenario_rules").n == 6
+    assert rows("SELECT count(*) AS n, sum(quantity) AS units FROM stock_movements")[0] == moved
+    assert rows("SELECT count(*) AS n FROM scenario_rules")[0].n == 6
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_load_refuses_by_name_and_writes_nothing(oms, tmp_path: Path, content: s
 
     assert ended.exit_code == 1
     assert named in str(ended.exception)
-    assert row("SELECT count(*) AS n FROM locations").n == 0
+    assert rows("SELECT count(*) AS n FROM locations")[0].n == 0
 
 
 def test_run_plans_what_waits_and_is_recorded_as_manual(oms) -> None:

@@ -12,7 +12,7 @@ def guarded(work: Callable[..., bool], *arguments: object, problem: str) -> bool
     """Call `work`, a whole transaction, with these arguments; returns whether it did what it was for.
 
     What it raises is logged with `problem`, which names the thing. Only the database's absence ends the run;
-    a lock that somebody else holds for long is no absence.
+    a lock that another session holds for long is no absence.
     """
     try:
         return retry_transient(lambda: work(*arguments), attempts=2)

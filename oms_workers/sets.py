@@ -1,8 +1,8 @@
 """Sets of rows in one statement each: arrays as a table, states as typed fields, rows that come back typed.
 
-new = Arrays.of(Order, planned)          unnest(%s::bigint[], %s::text[]) AS new (id, state)
-one_of(Order.id, ids)                    id = ANY(%s), one parameter for many keys
-fetch(Order.select(Order.id), OrderKey)  a list of `OrderKey`, whose fields are the query's columns
+A set of keys or of rows is one parameter a column. `Arrays` makes a table of them, `one_of` a condition.
+`among` writes states into the statement, as a partial index has them. `fetch` gives the rows of a query as
+named tuples, whose fields are its columns.
 """
 
 import dataclasses

@@ -1,8 +1,8 @@
 """When a crontab is due, exact in every time zone, by the rules of Debian's cron.
 
-A job whose minute or hour begins with a star follows the wall clock: it does not run in an hour that the
-clock skips, and it runs twice in one that the clock repeats. Any other job has a fixed time. One that the
-clock skips runs as soon as the clock has moved, and one that the clock repeats runs once.
+A job whose minute or hour begins with a star follows the wall clock. It does not run in an hour that the
+clock skips, and it runs twice in an hour that the clock repeats. Any other job has a fixed time. A time that
+the clock skips runs as soon as the clock has moved. A time that the clock repeats runs once.
 
 Between two changes of its offset, a zone's wall clock is UTC plus that offset. So time is cut into such
 *spells*, and in each of them the slots are plain arithmetic on minutes of the day.

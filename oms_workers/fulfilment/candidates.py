@@ -15,16 +15,16 @@ from oms_workers.sets import among, column, fetch, for_change, one_of
 #: Items that may wait before the search starts from what is available instead.
 FEW = 2_000
 
-#: A package of which nothing could be placed, though something was available, is tried again after this even
-#: if nothing has come to it since: an order's address may have changed, or what it was worth.
+#: A package of which nothing could be placed is tried again after this time, even if nothing has changed for
+#: it. The order's address may be another one, or its prices.
 RETRY_ANYWAY = timedelta(hours=6)
 
 #: What was changed a moment before an attempt may have been committed after it.
 LONGEST_TRANSACTION = timedelta(minutes=5)
 
-#: Whether another attempt may differ from the last one: more of its skus has become available since, or its
-#: exclusion has ended, or the rules or the locations have changed; where a location has a quota, always,
-#: since that is freed by every package that leaves.
+#: Whether another attempt may differ from the last one. More of the package's skus has become available
+#: since, or an exclusion has ended, or the rules or the locations have changed. Where a location has a
+#: quota, always: each package that leaves frees it.
 _MAY_BEAR_FRUIT = """
     fruitless_at IS NULL
     OR fruitless_at < %(now)s - %(anyway)s::interval

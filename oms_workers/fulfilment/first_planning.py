@@ -79,7 +79,7 @@ class WaitingOrders(Source):
         return Counter()
 
     def put_off(self, door: Door, order: OrderToPlan, problem: str) -> None:
-        """Unless somebody else has planned it meanwhile."""
+        """Let it wait, unless another worker has planned it meanwhile."""
         if _wait([order.id], door.at + FAILURE_PAUSE):
             door.note(ORDER, order.id, "planning_failed", {"problem": problem})
 

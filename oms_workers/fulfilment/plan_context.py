@@ -60,7 +60,7 @@ def _refresh_safely(after: _Position, last: _Position, now: datetime) -> int:
 
 
 def _refresh(after: _Position, last: _Position, now: datetime) -> int:
-    """Compare one batch, and rewrite those of it that changed, locked in one order whoever comes."""
+    """Compare one batch, and rewrite its changed plans, which are locked in the order of their ids."""
     plan = OrderExecutionPlan
     with transaction():
         changed = _changed_between(after, last)

@@ -27,8 +27,10 @@ class MerchantFile(BaseModel):
 
 
 def load_files(files: Sequence[Path]) -> dict[str, int]:
-    """Add or change what the files name, in one transaction; return how much there was of each, and how
-    many packages are planned again because stock that they had is not there.
+    """Add or change what the files name, in one transaction.
+
+    Returns how much there was of each kind, and how many packages are planned again because their stock is
+    not there.
 
     Raises `LoadError`, which names the file, the place in it and what is wrong.
     """

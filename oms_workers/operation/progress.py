@@ -89,7 +89,7 @@ def latest_packages(limit: int) -> list[LatestPackage]:
 
 
 def stranger(codes: list[str]) -> str | None:
-    """An order that is not the sandbox's, or a location besides these: what somebody else has loaded."""
+    """An order that is not the sandbox's, or a location besides these: which a merchant has loaded."""
     sandboxed: Any = Order.payload["extra_field"]["sandbox"]
     orders = fetch(Order.select(Order.number).where(sandboxed.is_null()).limit(1), _Named)
     others = Location.select(Location.code.alias("number")).where(none_of(Location.code, codes))

@@ -273,8 +273,8 @@ def _page(found: Any, call: str) -> Page:
 def _read_bounded(response: requests.Response) -> bytes:
     deadline = time.monotonic() + TOTAL_TIMEOUT_SECONDS
     content = bytearray()
-    # One read of the socket at a time: a body that drips would keep a read of a whole chunk from ever coming
-    # back, and each of its bytes starts the read timeout anew.
+    # One read of the socket at a time. Each byte starts the read timeout anew, so that a read of a whole
+    # chunk of a dripping body would never come back.
     while chunk := response.raw.read1(_CHUNK_BYTES, decode_content=True):
         content += chunk
         if len(content) > MAX_BODY_BYTES:

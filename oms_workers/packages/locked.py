@@ -1,6 +1,6 @@
 """Packages and transfers whose rows are locked: what commands and tasks work on.
 
-Rows are locked in one order, whoever comes: the order, then the package, then its transfer.
+Rows are always locked in this order: the order, the package, its transfer.
 """
 
 from dataclasses import dataclass

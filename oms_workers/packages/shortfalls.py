@@ -30,7 +30,7 @@ from oms_workers.sets import Arrays, among, exists, fetch, one_of
 #: Packages and transfers that give way in one go; where more have to, the next run finds them.
 MOST = 5_000
 
-#: States in which nobody has begun with a package.
+#: States of packages that their location has not begun with.
 UNTOUCHED = (PackageState.WAITING, PackageState.WAITING_FOR_TRANSFER)
 
 
@@ -49,8 +49,8 @@ class _Held(NamedTuple):
 def relieve_shortfalls(*, actor: str, at: datetime, should_stop: Callable[[], bool] = lambda: False) -> int:
     """Plan packages again, and look for other sources of transfers, for which a count has left no stock.
 
-    Where less is on hand than packages and transfers hold, those that nobody has begun with give way, the
-    least urgent first, until the rest is covered. Returns how many have given way.
+    Where less is on hand than packages and transfers hold, those that no location has begun with give way,
+    the least urgent first, until the rest is covered. Returns how many have given way.
     """
     given_way = 0
     with connection():

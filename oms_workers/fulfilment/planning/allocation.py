@@ -63,8 +63,11 @@ def fewest_splits(offers: Sequence[Offer], lines: Sequence[LineToPlan], *, most:
 
 
 def _sizes(offers: Sequence[Offer], units: dict[str, int], most: int | None) -> range:
-    """The sizes that a covering set may have: none where all together do not cover, and none where even the
-    offers with the most of the skus would be too few."""
+    """The sizes that a covering set may have.
+
+    There is none where all offers together do not cover. So many offers as are needed if each had as many
+    skus as the best one are the least.
+    """
     if not _covers(offers, units):
         return range(0)
     most_skus = max(sum(offer.stock.get(sku, 0) > 0 for sku in units) for offer in offers)
@@ -76,8 +79,8 @@ def _sets(
 ) -> Iterator[tuple[tuple[int, ...], bool]]:
     """Every set of so many offers, by their ranks, and whether it covers.
 
-    Skus are the bits of an integer, so that most sets are told by an `or`; only where some offers have a part
-    of what is wanted are units added up.
+    Skus are the bits of an integer, so that one `or` decides about most sets. Units are added up only where
+    some offers have a part of what is wanted.
     """
     everything = (1 << len(units)) - 1
     wholes, some = [], []

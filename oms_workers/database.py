@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Any, TypeVar, overload
 
 import psycopg
-from peewee import SQL, InterfaceError, Model, OperationalError, Select, Value, fn
+from peewee import SQL, DataError, IntegrityError, InterfaceError, Model, OperationalError, Select, Value, fn
 from playhouse.pool import MaxConnectionsExceeded
 from playhouse.postgres_ext import PooledPsycopg3Database
 from psycopg.conninfo import conninfo_to_dict
@@ -225,6 +225,16 @@ def is_unreachable(error: BaseException) -> bool:
     state = sqlstate(error)
     away = (*UNREACHABLE, psycopg.OperationalError)
     return isinstance(error, away) and (state is None or state.startswith(("08", "57P")))
+
+
+def concerns_what_is_written(error: BaseException) -> bool:
+    """Whether it is the statement's own content that PostgreSQL refuses, so that less of it may pass.
+
+    That is what breaks a constraint or a type, exceeds a limit (class 54), or takes longer than a statement
+    may (57014).
+    """
+    state = sqlstate(error) or ""
+    return isinstance(error, DataError | IntegrityError) or state.startswith("54") or state == "57014"
 
 
 def retry_transient(work: Callable[[], T], *, attempts: int = TRANSIENT_ATTEMPTS) -> T:

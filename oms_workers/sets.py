@@ -31,6 +31,9 @@ from peewee import (
 
 R = TypeVar("R")
 
+#: Of the documents that travel as one, far below PostgreSQL's limit of 256 MB for one.
+MOST_CHARACTERS = 32 * 1024 * 1024
+
 #: PostgreSQL's names of the types that our fields have.
 _ARRAY_TYPES = {
     "BIGAUTO": "bigint",
@@ -83,13 +86,17 @@ class Arrays(ValuesList):
     def __init__(self, name: str, columns: Mapping[str, Field], rows: Iterable[Sequence[Any]]) -> None:
         self.fields = columns
         values = [list(column) for column in zip(*rows, strict=True)] or [[] for _ in columns]
-        arrays: list[tuple[str, Field, list[Any]]] = []
-        documents: list[tuple[str, Field, list[Any]]] = []
-        for (column, field), own in zip(columns.items(), values, strict=True):
-            # A document's quotes would all be escaped once more in an array of texts.
-            (documents if _is_json(field) and None not in own else arrays).append((column, field, own))
-        self._functions = [_unnest(arrays), *(_elements(own) for _, _, own in documents)]
-        super().__init__(values, columns=[column for column, _, _ in (*arrays, *documents)], alias=name)
+        stored = {
+            column: _as_stored(field, own)
+            for (column, field), own in zip(columns.items(), values, strict=True)
+        }
+        documents = [column for column in columns if _fits_one_document(columns[column], stored[column])]
+        arrays = [column for column in columns if column not in documents]
+        self._functions = [
+            _unnest([(columns[column], stored[column]) for column in arrays]),
+            *(_elements(stored[column]) for column in documents),
+        ]
+        super().__init__(values, columns=[*arrays, *documents], alias=name)
 
     @classmethod
     def of(cls, model: type[Model], rows: Sequence[Any], *, name: str = "new", **others: Field) -> "Arrays":
@@ -111,13 +118,23 @@ class Arrays(ValuesList):
         return reduce(and_, (known[column] == getattr(self.c, column) for column in columns))
 
 
-def _unnest(arrays: Iterable[tuple[str, Field, Sequence[Any]]]) -> Any:
-    parameters = [_array(field, values) for _, field, values in arrays]
+def _unnest(arrays: Iterable[tuple[Field, Sequence[Any]]]) -> Any:
+    parameters = [_typed_array(field, stored) for field, stored in arrays]
     return NodeList((SQL("unnest"), EnclosedNodeList(parameters)), glue="")
 
 
-def _elements(documents: Sequence[Any]) -> Any:
-    return fn.jsonb_array_elements(NodeList((_parameter(json.dumps(documents)), SQL("::jsonb")), glue=""))
+def _fits_one_document(field: Field, stored: Sequence[Any]) -> bool:
+    """Whether a column of documents travels as one document.
+
+    In an array of texts each of their quotes is escaped again. But PostgreSQL has a limit for one document
+    that it does not have for an array of them.
+    """
+    return _is_json(field) and None not in stored and sum(map(len, stored)) <= MOST_CHARACTERS
+
+
+def _elements(documents: Sequence[str]) -> Any:
+    whole = _parameter(f"[{','.join(documents)}]")
+    return fn.jsonb_array_elements(NodeList((whole, SQL("::jsonb")), glue=""))
 
 
 def one_of(field: Any, values: Iterable[Any]) -> Any:
@@ -149,7 +166,11 @@ def _literals(members: Iterable[IntEnum | StrEnum]) -> str:
 
 
 def _array(field: Any, values: Iterable[Any]) -> Any:
-    return NodeList((_parameter(_as_stored(field, values)), SQL(_cast(field))), glue="")
+    return _typed_array(field, _as_stored(field, values))
+
+
+def _typed_array(field: Any, stored: Sequence[Any]) -> Any:
+    return NodeList((_parameter(stored), SQL(_cast(field))), glue="")
 
 
 def _parameter(value: Any) -> Any:

@@ -35,13 +35,16 @@ from oms_workers.sets import Arrays, column
 
 State = IntEnum | StrEnum
 
+#: Listeners that answer one another without end must not hold a transaction for ever.
+MOST_ROUNDS = 10
+
 
 class TransitionError(OmsError):
     """A state does not follow another, or the object is no longer what it was."""
 
 
 class ListenerError(OmsError):
-    """A listener is registered twice."""
+    """A listener is registered twice, or listeners never come to an end."""
 
 
 @dataclass(frozen=True)
@@ -151,6 +154,8 @@ class Door:
         **constants: Any,
     ) -> list[int]:
         """Like `create`, but leaves out what a unique column has already; returns the ids that are new."""
+        if not rows:
+            return []
         _check_initial(subject, rows)
         key = subject.model._meta.columns["id"]
         insertion = subject.model.insertion(rows, **constants).on_conflict_ignore()
@@ -215,11 +220,16 @@ class Door:
 
     def _close(self) -> None:
         """Write the events and tell the listeners, until nothing more has happened."""
-        while self._events:
+        for _ in range(MOST_ROUNDS):
+            if not self._events:
+                return
             events, self._events = self._events, []
             AuditEvent.insert_set([_audited(event) for event in events], actor=self.actor, at=self.at)
             for listener in _listeners:
                 listener(self, events)
+        raise ListenerError(
+            f"After {MOST_ROUNDS} rounds listeners still change something: {self._events[0]}."
+        )
 
 
 class _Audited(NamedTuple):

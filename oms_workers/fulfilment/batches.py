@@ -11,15 +11,23 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 
-from peewee import DataError, IntegrityError
+from peewee import DataError, IntegrityError, OperationalError
 
 from oms_workers.audit_events.door import Door
-from oms_workers.database import connection, database_now, retry_transient, transaction
+from oms_workers.database import (
+    concerns_what_is_written,
+    connection,
+    database_now,
+    retry_transient,
+    transaction,
+)
 from oms_workers.fulfilment.commit import commit_plans
 from oms_workers.fulfilment.planner_input import read_planner_input
 from oms_workers.fulfilment.planning.planner import Planner
 from oms_workers.fulfilment.planning.plans import OrderToPlan, Plan
+from oms_workers.isolation import guarded
 from oms_workers.scheduling.run import Run
 
 logger = logging.getLogger(__name__)
@@ -32,6 +40,10 @@ PLANNING_SECONDS = 5.0
 MAX_LOSSES = 5
 
 
+#: An order, and the package of it that is planned again, by their ids.
+Key = tuple[int, int | None]
+
+
 class Source(ABC):
     """Where the orders of a run come from, and what becomes of them besides their plans.
 
@@ -42,15 +54,24 @@ class Source(ABC):
     batch: int
 
     @abstractmethod
-    def claim(self, limit: int, now: datetime) -> list[OrderToPlan] | None:
-        """Lock the next orders, `limit` at the most, and read them; None where nothing is left.
+    def look(self) -> bool:
+        """Look for what is next, before the transaction that claims it; False where nothing is left."""
 
-        What is claimed again, before `advance`, is the same.
-        """
+    @abstractmethod
+    def claim(self, limit: int, now: datetime) -> Sequence[Key]:
+        """Lock the next orders, `limit` at the most; none where others have them locked."""
+
+    @abstractmethod
+    def read(self, now: datetime) -> list[OrderToPlan]:
+        """The orders that were claimed last, to be planned."""
 
     @abstractmethod
     def advance(self, limit: int) -> None:
-        """What was claimed with this limit is done, and committed."""
+        """What was claimed last, with this limit, is done and committed."""
+
+    @abstractmethod
+    def width(self, limit: int) -> int:
+        """How many claims of one it takes to walk through what was claimed last, with this limit."""
 
     @abstractmethod
     def is_worth_planning(self, planner: Planner, order: OrderToPlan) -> bool:
@@ -69,7 +90,7 @@ class Source(ABC):
         """Let orders wait that have lost their stock to others too often."""
 
     @abstractmethod
-    def put_off(self, door: Door, order: OrderToPlan, problem: str) -> None:
+    def put_off(self, door: Door, key: Key, problem: str) -> None:
         """Let an order wait that cannot be planned or written, with the reason in the audit trail."""
 
 
@@ -82,47 +103,58 @@ class Progress:
     """
 
     counts: Counter[str]
-    claimed: Sequence[OrderToPlan] = ()
+    claimed: Sequence[Key] = ()
     singly: int = 0
-    losses: Counter[tuple[int, int | None]] = field(default_factory=Counter)
+    losses: Counter[Key] = field(default_factory=Counter)
+
+
+class _Batch(NamedTuple):
+    """What a committed batch has done, and which orders lost their stock to others in it."""
+
+    counts: Counter[str]
+    losers: Sequence[Key] = ()
 
 
 def plan_in_batches(run: Run, source: Source, progress: Progress) -> dict[str, int]:
     """Plan until the source has nothing left or the run has to stop; returns what was counted."""
     with connection():
-        while _plan_batch(source, progress) and not run.should_stop():
-            pass
+        while source.look():
+            _plan_batch(source, progress)
+            if run.should_stop():
+                break
     return dict(progress.counts)
 
 
-def _plan_batch(source: Source, progress: Progress) -> bool:
-    """Plan one batch in a transaction of its own; False where nothing was left."""
+def _plan_batch(source: Source, progress: Progress) -> None:
+    """Plan one batch in a transaction of its own; a batch of one that cannot be written is put off."""
     limit = 1 if progress.singly > 0 else source.batch
+    progress.claimed = ()
     try:
-        counts = retry_transient(lambda: _claim_plan_commit(source, progress, limit))
-    except (DataError, IntegrityError) as error:
+        batch = retry_transient(lambda: _claim_plan_commit(source, progress, limit))
+    except (DataError, IntegrityError, OperationalError) as error:
+        if not concerns_what_is_written(error):
+            raise
         if limit > 1:
             # One order of the batch cannot be written, and it is not known which.
             logger.warning("A batch cannot be committed and is tried order by order: %s", error)
-            progress.singly = len(progress.claimed)
-            return True
-        counts = _put_off_claimed(source, progress, str(error))
-    if counts is None:
-        return False
-    progress.counts.update(counts)
+            progress.singly = max(1, source.width(limit))
+            return
+        batch = _put_off_claimed(source, progress, error)
+    # Only now, after the commit: a transaction that is repeated counts once.
+    progress.counts.update(batch.counts)
+    progress.losses.update(batch.losers)
     progress.singly -= 1
     source.advance(limit)
-    return True
 
 
-def _claim_plan_commit(source: Source, progress: Progress, limit: int) -> Counter[str] | None:
+def _claim_plan_commit(source: Source, progress: Progress, limit: int) -> _Batch:
     counts: Counter[str] = Counter()
     with transaction():
         now = database_now()
-        orders = source.claim(limit, now)
-        progress.claimed = orders or ()
-        if not orders:
-            return None if orders is None else counts
+        progress.claimed = source.claim(limit, now)
+        if not progress.claimed:
+            return _Batch(counts)
+        orders = source.read(now)
         with Door(source.actor, now) as door:
             planner_input = read_planner_input({line.sku for order in orders for line in order.lines})
             plans = [
@@ -132,12 +164,11 @@ def _claim_plan_commit(source: Source, progress: Progress, limit: int) -> Counte
             ]
             placing = [plan for plan in plans if source.places(plan)]
             losers = commit_plans(placing, planner_input, door)
-            tired = _count_losses(progress, losers)
             lost = {plan.order.key for plan in losers}
             written = [plan for plan in placing if plan.order.key not in lost]
             counts += source.finish(door, written, [plan for plan in plans if not source.places(plan)])
-            counts += source.give_up(door, tired)
-    return counts
+            counts += source.give_up(door, _tired(progress, losers))
+    return _Batch(counts, [*lost])
 
 
 def _in_time(orders: Iterable[OrderToPlan], seconds: float) -> Iterator[OrderToPlan]:
@@ -156,26 +187,35 @@ def _plan(
     try:
         return planner.plan(order) if source.is_worth_planning(planner, order) else None
     except Exception as error:
-        logger.exception("%s cannot be planned.", _name_of(order))
+        logger.exception("%s cannot be planned.", _name_of(order.key))
         counts["failed"] += 1
-        source.put_off(door, order, f"{type(error).__name__}: {error}")
+        source.put_off(door, order.key, f"{type(error).__name__}: {error}")
         return None
 
 
-def _count_losses(progress: Progress, losers: Sequence[Plan]) -> list[Plan]:
-    """Those that have lost their stock to others too often."""
-    progress.losses.update(plan.order.key for plan in losers)
-    return [plan for plan in losers if progress.losses[plan.order.key] >= MAX_LOSSES]
+def _tired(progress: Progress, losers: Sequence[Plan]) -> list[Plan]:
+    """Those that have lost their stock to others too often, this time included."""
+    return [plan for plan in losers if progress.losses[plan.order.key] + 1 >= MAX_LOSSES]
 
 
-def _put_off_claimed(source: Source, progress: Progress, problem: str) -> Counter[str]:
-    """The order that a batch of one had claimed is the one that cannot be written."""
+def _put_off_claimed(source: Source, progress: Progress, error: Exception) -> _Batch:
+    """The order that a batch of one had claimed is the one that cannot be read or written."""
+    if not progress.claimed:
+        # It is none of the orders that is wrong.
+        raise error
+    for key in progress.claimed:
+        logger.error("The plan of %s cannot be written: %s", _name_of(key), error)
+        problem = f"{_name_of(key)} cannot be put off and is tried again by the next run"
+        guarded(_put_off, source, key, str(error), problem=problem)
+    return _Batch(Counter(failed=len(progress.claimed)))
+
+
+def _put_off(source: Source, key: Key, problem: str) -> bool:
     with transaction(), Door(source.actor, database_now()) as door:
-        for order in progress.claimed:
-            logger.error("The plan of %s cannot be written: %s", _name_of(order), problem)
-            source.put_off(door, order, problem)
-    return Counter(failed=len(progress.claimed))
+        source.put_off(door, key, problem)
+    return True
 
 
-def _name_of(order: OrderToPlan) -> str:
-    return f"Package {order.replaces.id} of order {order.id}" if order.replaces else f"Order {order.id}"
+def _name_of(key: Key) -> str:
+    order_id, package_id = key
+    return f"Order {order_id}" if package_id is None else f"Package {package_id} of order {order_id}"

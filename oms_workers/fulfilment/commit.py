@@ -88,13 +88,14 @@ def _move_orders(numbered: Sequence[tuple[Plan, int]], door: Door) -> None:
     It moves once, however many of its packages are planned again.
     """
     changes: dict[int, Change] = {}
+    others: list[Change] = []
     for plan, id_ in numbered:
         change = _order_change(plan, id_)
-        if plan.order.id in changes:
-            door.note(ORDER, change.id, change.action, change.content)
-        else:
-            changes[plan.order.id] = change
+        if changes.setdefault(plan.order.id, change) is not change:
+            others.append(change)
     door.change(ORDER, [*changes.values()])
+    for change in others:
+        door.note(ORDER, change.id, change.action, change.content)
 
 
 def _order_change(plan: Plan, plan_id: int) -> Change:

@@ -7,7 +7,7 @@ from typing import Any
 
 from oms_workers.audit_events.door import Door
 from oms_workers.database import connection, database_now
-from oms_workers.fulfilment.batches import Progress, Source, plan_in_batches
+from oms_workers.fulfilment.batches import Key, Progress, Source, plan_in_batches
 from oms_workers.fulfilment.orders_to_plan import ClaimedOrder, read_orders
 from oms_workers.fulfilment.planning.planner import Planner
 from oms_workers.fulfilment.planning.plans import OrderToPlan, Plan
@@ -50,13 +50,28 @@ class WaitingOrders(Source):
     def batch(self) -> int:  # type: ignore[override]
         return BATCH
 
-    def claim(self, limit: int, now: datetime) -> list[OrderToPlan] | None:
+    def __init__(self) -> None:
+        self._claimed: list[ClaimedOrder] = []
+        self._is_over = False
+
+    def look(self) -> bool:
+        """Until a claim has found no order that waits and is not locked by others."""
+        return not self._is_over
+
+    def claim(self, limit: int, now: datetime) -> Sequence[Key]:
         query = _due(now).order_by(Order.priority.desc(), Order.promised_at, Order.placed_at, Order.id)
-        claimed = fetch(for_change(query.limit(limit), skip_locked=True), ClaimedOrder)
-        return read_orders(claimed) if claimed else None
+        self._claimed = fetch(for_change(query.limit(limit), skip_locked=True), ClaimedOrder)
+        self._is_over = not self._claimed
+        return [(order.id, None) for order in self._claimed]
+
+    def read(self, now: datetime) -> list[OrderToPlan]:  # noqa: ARG002
+        return read_orders(self._claimed)
 
     def advance(self, limit: int) -> None:
         """The states of the orders say which are done."""
+
+    def width(self, limit: int) -> int:  # noqa: ARG002
+        return len(self._claimed)
 
     def is_worth_planning(self, planner: Planner, order: OrderToPlan) -> bool:  # noqa: ARG002
         return True
@@ -78,10 +93,11 @@ class WaitingOrders(Source):
         _wait([plan.order.id for plan in losers], door.at + LOSER_PAUSE)
         return Counter()
 
-    def put_off(self, door: Door, order: OrderToPlan, problem: str) -> None:
+    def put_off(self, door: Door, key: Key, problem: str) -> None:
         """Let it wait, unless another worker has planned it meanwhile."""
-        if _wait([order.id], door.at + FAILURE_PAUSE):
-            door.note(ORDER, order.id, "planning_failed", {"problem": problem})
+        order_id, _ = key
+        if _wait([order_id], door.at + FAILURE_PAUSE):
+            door.note(ORDER, order_id, "planning_failed", {"problem": problem})
 
 
 def _due(now: datetime) -> Any:

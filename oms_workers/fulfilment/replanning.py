@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from oms_workers.audit_events.door import Door
-from oms_workers.fulfilment.batches import Progress, Source, plan_in_batches
+from oms_workers.fulfilment.batches import Key, Progress, Source, plan_in_batches
 from oms_workers.fulfilment.candidates import Candidate, claim_orders, claim_packages, find_candidates
 from oms_workers.fulfilment.failed_attempts import record_failed_attempts
-from oms_workers.fulfilment.orders_to_plan import read_packages
+from oms_workers.fulfilment.orders_to_plan import ClaimedOrder, ClaimedPackage, read_packages
 from oms_workers.fulfilment.planning.planner import Planner
 from oms_workers.fulfilment.planning.plans import OrderToPlan, Plan
 from oms_workers.packages.models import Package, PackageState
@@ -51,32 +51,39 @@ class UnplannedPackages(Source):
         self._max_attempts = max_attempts
         self._progress = progress
         self._candidates: list[Candidate] = []
+        self._orders: dict[int, ClaimedOrder] = {}
+        self._packages: list[ClaimedPackage] = []
         self._done_before = -1
 
     @property
     def batch(self) -> int:  # type: ignore[override]
         return BATCH
 
-    def claim(self, limit: int, now: datetime) -> list[OrderToPlan] | None:
-        if not self._candidates and not self._find():
-            return None
+    def look(self) -> bool:
+        """Search again when all candidates were walked through, unless the last ones have brought nothing.
+
+        Then other workers have them locked, and will plan them.
+        """
+        done = self._done()
+        if not self._candidates and done != self._done_before:
+            self._candidates = find_candidates(self._states, slot=self._slot, now=self._now, limit=CANDIDATES)
+            self._done_before = done
+        return bool(self._candidates)
+
+    def claim(self, limit: int, now: datetime) -> Sequence[Key]:  # noqa: ARG002
         candidates = self._candidates[:limit]
-        orders = claim_orders(sorted({candidate.order_id for candidate in candidates}))
-        packages = claim_packages(candidates, [*orders], self._states, self._slot)
-        return read_packages(packages, orders, now) if packages else []
+        self._orders = claim_orders(sorted({candidate.order_id for candidate in candidates}))
+        self._packages = claim_packages(candidates, [*self._orders], self._states, self._slot)
+        return [(package.order_id, package.id) for package in self._packages]
+
+    def read(self, now: datetime) -> list[OrderToPlan]:
+        return read_packages(self._packages, self._orders, now)
 
     def advance(self, limit: int) -> None:
         self._candidates = self._candidates[limit:]
 
-    def _find(self) -> bool:
-        """Look for candidates, unless the last ones brought nothing: another worker has them locked, and will
-        plan them."""
-        done = self._done()
-        if done == self._done_before:
-            return False
-        self._done_before = done
-        self._candidates = find_candidates(self._states, slot=self._slot, now=self._now, limit=CANDIDATES)
-        return bool(self._candidates)
+    def width(self, limit: int) -> int:
+        return len(self._candidates[:limit])
 
     def _done(self) -> int:
         counts, losses = self._progress.counts, self._progress.losses
@@ -92,7 +99,7 @@ class UnplannedPackages(Source):
 
     def finish(self, door: Door, written: Sequence[Plan], fruitless: Sequence[Plan]) -> Counter[str]:
         record_failed_attempts(fruitless, door, max_attempts=self._max_attempts)
-        _mark([plan.order for plan in fruitless], door.at)
+        _mark([plan.order.key for plan in fruitless], door.at)
         return Counter(
             looked_at=len(written) + len(fruitless),
             replanned=len(written),
@@ -102,18 +109,19 @@ class UnplannedPackages(Source):
 
     def give_up(self, door: Door, losers: Sequence[Plan]) -> Counter[str]:
         """They wait for the next run."""
-        _mark([plan.order for plan in losers], door.at)
+        _mark([plan.order.key for plan in losers], door.at)
         return Counter(looked_at=len(losers))
 
-    def put_off(self, door: Door, order: OrderToPlan, problem: str) -> None:
+    def put_off(self, door: Door, key: Key, problem: str) -> None:
         """It has had its turn; the others go on."""
-        _mark([order], door.at)
-        if order.replaces is not None:
-            door.note(PACKAGE, order.replaces.id, "planning_failed", {"problem": problem})
+        _mark([key], door.at)
+        _, package_id = key
+        if package_id is not None:
+            door.note(PACKAGE, package_id, "planning_failed", {"problem": problem})
 
 
-def _mark(orders: Sequence[OrderToPlan], at: datetime) -> None:
+def _mark(keys: Sequence[Key], at: datetime) -> None:
     """Note that these packages were tried; a run that is due at the same instant leaves them."""
-    ids = [order.replaces.id for order in orders if order.replaces is not None]
+    ids = [package_id for _, package_id in keys]
     if ids:
         Package.update({Package.replanned_at: at}).where(one_of(Package.id, ids)).execute()

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from peewee import JOIN
+from peewee import JOIN, fn
 
 from oms_workers.audit_events.door import name_of
 from oms_workers.fulfilment.models import OrderExecutionPlan, PlanState
@@ -153,7 +153,7 @@ def _transfers_of(order_id: int) -> list[_TransferRow]:
 def _rejected(name: str) -> list[dict[str, Any]]:
     """Rejected orders are few, and their number is somewhere in the payload."""
     columns = [getattr(RejectedOrder, field) for field in _RejectedRow._fields]
-    numbered = RejectedOrder.payload.contains(f'"number": "{name}"')
+    numbered = fn.strpos(RejectedOrder.payload, f'"number": "{name}"') > 0
     found = RejectedOrder.select(*columns).where((RejectedOrder.omnitron_id == name) | numbered)
     rejected = fetch(found.order_by(RejectedOrder.id), _RejectedRow)
     return [{"state": "rejected", **order._asdict()} for order in rejected]

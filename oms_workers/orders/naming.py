@@ -13,4 +13,6 @@ def is_called(name: str) -> Any:
 
 
 def _is_key(name: str) -> bool:
-    return name.isascii() and name.isdigit() and int(name[: len(str(MAX_KEY))]) <= MAX_KEY
+    """Whether it is a key as Omnitron writes it, without zeros before it."""
+    is_number = name.isascii() and name.isdigit() and len(name) <= len(str(MAX_KEY))
+    return is_number and str(int(name)) == name and int(name) <= MAX_KEY

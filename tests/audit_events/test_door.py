@@ -166,3 +166,12 @@ def test_the_proof_sees_a_state_that_is_written_beside_the_door() -> None:
     (found,) = proof.states_without_event()
     assert (found.subject, found.id, found.state) == ("order", 1, "planned")
     proof.forget()
+
+
+def test_listeners_that_answer_one_another_without_end_are_stopped(listeners: list[object]) -> None:
+    listen(lambda door, events: door.note(ORDER, 1, "again", {}))
+
+    with pytest.raises(ListenerError, match="10 rounds"), transaction(), Door("tests", NOW) as door:
+        door.note(ORDER, 1, "begun", {})
+
+    assert events() == []

@@ -40,7 +40,7 @@ def migrate(
         known_cadences.announce(task.plan for task in table.tasks())
 
 
-def _why(script: migrations.Waiting) -> str:
+def _why(script: migrations.WaitingScript) -> str:
     if script.ripe_at is None:
         minutes = migrations.SIDE_BY_SIDE // timedelta(minutes=1)
         since = f"{minutes} minutes or more after this release has started"

@@ -45,7 +45,7 @@ class MigrationBusyError(OmsError):
 
 
 @dataclass(frozen=True)
-class Waiting:
+class WaitingScript:
     """An after script, and when the next `migrate()` may apply it; None before it was announced."""
 
     name: str
@@ -78,11 +78,11 @@ def pending() -> list[str]:
     return [script.name for script in _missing() if script.phase is Phase.BEFORE]
 
 
-def waiting() -> list[Waiting]:
+def waiting() -> list[WaitingScript]:
     """The after scripts that this database lacks; needs a `connection()` around it."""
     since = announcements.announced()
     return [
-        Waiting(script.name, since[script.name] + SIDE_BY_SIDE if script.name in since else None)
+        WaitingScript(script.name, since[script.name] + SIDE_BY_SIDE if script.name in since else None)
         for script in _missing()
         if script.phase is Phase.AFTER
     ]

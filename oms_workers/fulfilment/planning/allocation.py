@@ -46,14 +46,15 @@ def fewest_splits(offers: Sequence[Offer], lines: Sequence[LineToPlan], *, most:
     not even all of them together have it, it is `greedy`.
     """
     units = wanted(lines)
+    coverage = _Coverage(offers, units)
     looked_at = 0
     for size in _sizes(offers, units, most):
         best: tuple[int, tuple[int, ...]] | None = None
-        for ranks, covers in _sets(offers, units, size):
+        for ranks in combinations(range(len(offers)), size):
             looked_at += 1
             if looked_at > MAX_COMBINATIONS:
                 break
-            if covers and (best is None or sum(ranks) < best[0]):
+            if (best is None or sum(ranks) < best[0]) and coverage.is_whole(ranks):
                 best = (sum(ranks), ranks)
         if best is not None:
             return Allocation(greedy([offers[n] for n in best[1]], lines, most=None), is_smallest=True)
@@ -74,27 +75,40 @@ def _sizes(offers: Sequence[Offer], units: dict[str, int], most: int | None) -> 
     return range(-(-len(units) // most_skus), min(len(offers), most or len(offers)) + 1)
 
 
-def _sets(
-    offers: Sequence[Offer], units: dict[str, int], size: int
-) -> Iterator[tuple[tuple[int, ...], bool]]:
-    """Every set of so many offers, by their ranks, and whether it covers.
+class _Coverage:
+    """Whether a set of offers has all that is wanted.
 
-    Skus are the bits of an integer, so that one `or` decides about most sets. Units are added up only where
-    some offers have a part of what is wanted.
+    Skus are the bits of an integer, so that one `or` decides about most sets. Units are added up only of the
+    skus that no offer of the set has whole: of an order with thousands of lines they are few.
     """
-    everything = (1 << len(units)) - 1
-    wholes, some = [], []
-    for offer in offers:
-        has = [offer.stock.get(sku, 0) for sku in units]
-        wholes.append(sum(1 << n for n, count in enumerate(units.values()) if has[n] >= count))
-        some.append(sum(1 << n for n in range(len(units)) if has[n] > 0))
-    for ranks in combinations(range(len(offers)), size):
+
+    def __init__(self, offers: Sequence[Offer], units: dict[str, int]) -> None:
+        self._needed = [*units.values()]
+        self._everything = (1 << len(units)) - 1
+        self._has = [[max(0, offer.stock.get(sku, 0)) for sku in units] for offer in offers]
+        self._whole = [
+            sum(1 << n for n, needed in enumerate(self._needed) if has[n] >= needed) for has in self._has
+        ]
+        self._some = [sum(1 << n for n, count in enumerate(has) if count) for has in self._has]
+
+    def is_whole(self, ranks: Sequence[int]) -> bool:
+        """Whether the offers with these ranks have everything together."""
         whole = touched = 0
         for n in ranks:
-            whole |= wholes[n]
-            touched |= some[n]
-        covers = touched == everything and (whole == everything or _covers([offers[n] for n in ranks], units))
-        yield ranks, covers
+            whole |= self._whole[n]
+            touched |= self._some[n]
+        return touched == self._everything and all(
+            sum(self._has[n][sku] for n in ranks) >= self._needed[sku]
+            for sku in _bits(self._everything & ~whole)
+        )
+
+
+def _bits(number: int) -> Iterator[int]:
+    """The places of the ones in a number."""
+    while number:
+        lowest = number & -number
+        yield lowest.bit_length() - 1
+        number ^= lowest
 
 
 def _covers(offers: Sequence[Offer], units: dict[str, int]) -> bool:

@@ -95,3 +95,16 @@ def test_a_bound_on_the_packages_bounds_the_sets() -> None:
     parts, _ = fewest_splits(offers, [LineToPlan(1, "CHAIR", 3)], most=2)
 
     assert len(parts) == 2
+
+
+def test_a_large_order_is_not_compared_line_by_line_with_every_set() -> None:
+    """One line is spread over 29 locations; the others are whole in each, and decide nothing."""
+    small = {f"SKU-{n}": 5 for n in range(3_000)}
+    offers = offers_of([{**small, "SCREW": 1} for _ in range(30)])
+    ordered = [LineToPlan(n, sku, 1) for n, sku in enumerate(small, start=1)]
+
+    found = fewest_splits(offers, [*ordered, LineToPlan(9_999, "SCREW", 29)], most=None)
+
+    assert not found.is_smallest
+    assert len(found.parts) == 29
+    assert sum(line.quantity for _, lines in found.parts for line in lines) == 3_029

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from oms_workers.fulfilment.planning.plans import LocationToPlan, Offer
 from oms_workers.fulfilment.planning.scenarios import Filters
+from oms_workers.normal_form import normal_form
 
 _SAME = ("country", "state", "district")
 
@@ -67,7 +68,7 @@ def _refusal(filters: Filters, facts: Mapping[str, str], location: LocationToPla
 
 
 def _alike(one: str | None, other: str | None) -> bool:
-    return bool(one and other) and str(one).casefold() == str(other).casefold()
+    return bool(one and other) and normal_form(str(one)) == normal_form(str(other))
 
 
 def rank(offers: list[Offer], ranking: Sequence[str], facts: Mapping[str, str]) -> list[Offer]:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from oms_workers.normal_form import normal_form
 from oms_workers.orders.parsing import FACTS
 
 
@@ -121,5 +122,11 @@ class ScenarioSpec(_Checked):
     rules: tuple[Rule, ...] = ()
 
     def matches(self, facts: dict[str, str]) -> bool:
-        """Whether each condition names the order's fact; an absent condition matches any."""
-        return all(facts.get(name) in allowed for name, allowed in self.conditions.items())
+        """Whether each condition names the order's fact; an absent condition matches any.
+
+        Both are compared in their normal form, as the filters compare them.
+        """
+        return all(
+            name in facts and normal_form(facts[name]) in map(normal_form, allowed)
+            for name, allowed in self.conditions.items()
+        )

@@ -627,3 +627,27 @@ def test_kilometres_are_those_of_the_globe() -> None:
     assert kilometres(istanbul, ankara) == pytest.approx(350, abs=3)
     assert kilometres(istanbul, istanbul) == 0
     assert kilometres((0, 0), (0, 180)) == pytest.approx(20015, abs=1)
+
+
+@pytest.mark.parametrize(
+    ("of_the_order", "of_the_location"),
+    [("İzmir", "İZMİR"), ("Iğdır", "IĞDIR "), ("I\u0307zmir", "izmir"), ("ŞIRNAK", "Şırnak")],
+)
+def test_places_are_the_same_in_turkish_too(of_the_order: str, of_the_location: str) -> None:
+    scenario = a_scenario({"filters": {"same_state": True}})
+    location = a_location(1, "GEBZE", state=of_the_location)
+
+    (plan,) = plan_orders(
+        [an_order(("CHAIR", 1), state=of_the_order)], [scenario], [location], {"CHAIR": {1: 5}}
+    )
+
+    assert placed(plan) == {1: [("CHAIR", 1)]}
+
+
+@pytest.mark.parametrize("country", ["TR", "tr", " Tr "])
+def test_conditions_compare_as_filters_do(country: str) -> None:
+    scenario = a_scenario({}, conditions={"country": ["tr"]})
+
+    assert scenario.matches({"country": country})
+    assert not scenario.matches({"country": "DE"})
+    assert not scenario.matches({})

@@ -7,10 +7,11 @@ from peewee import Value, fn
 from oms_workers.fulfilment.models import OrderExecutionPlan
 from oms_workers.fulfilment.planner_input import active_scenarios, sieve_locations
 from oms_workers.fulfilment.planning.locations import rank
-from oms_workers.fulfilment.planning.plans import Offer
+from oms_workers.fulfilment.planning.plans import LocationToPlan, Offer
 from oms_workers.fulfilment.planning.scenarios import Rule
 from oms_workers.fulfilment.planning.trace import RANKED_BEHIND, SOURCE, entry
 from oms_workers.orders.models import Order
+from oms_workers.packages.holdings import demand_of
 from oms_workers.packages.locked import LockedTransfer
 from oms_workers.packages.models import ExcludedLocation, PackageItem, TransferItem, TransferOrder
 from oms_workers.reservations.models import Location, Stock
@@ -106,9 +107,7 @@ def choose_source(transfer: LockedTransfer) -> Choice | None:
     scenario, rule, facts = _rule_of(transfer.package.plan_id)
     sieved = sieve_locations(rule.transfer_from, facts)
     offers = [
-        Offer(location, stock[location.id], sum(stock[location.id].values()), location.open_packages)
-        for location in sieved.passed
-        if location.id in stock
+        _offer(location, stock[location.id], transfer) for location in sieved.passed if location.id in stock
     ]
     if not offers:
         return None
@@ -131,6 +130,12 @@ def choose_source(transfer: LockedTransfer) -> Choice | None:
     }
     context = {"scenario": scenario, "rules": [trace], "unplaced": [], "transfer": transfer.number}
     return Choice(first.location.id, context)
+
+
+def _offer(location: LocationToPlan, stock: dict[str, int], transfer: LockedTransfer) -> Offer:
+    needed = demand_of(transfer, location.id)
+    amount = sum(min(units, needed[sku, location.id]) for sku, units in stock.items())
+    return Offer(location, stock, amount, sum(stock.values()), location.open_packages)
 
 
 def _stock_of_sources(transfer: LockedTransfer) -> dict[int, dict[str, int]]:

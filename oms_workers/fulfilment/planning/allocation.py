@@ -11,12 +11,23 @@ MAX_COMBINATIONS = 10_000
 
 
 def single(offers: Sequence[Offer], lines: Sequence[LineToPlan], *, partial: bool) -> Parts:
-    """Everything to the first offer that has it all, or, where `partial`, what the first one has."""
+    """Everything to the first offer that has it all.
+
+    Where `partial` and none has, to the offer that has most of the lines whole, and of these most units.
+    """
     units = wanted(lines)
     for offer in offers:
         if _covers([offer], units):
             return [(offer, [*lines])]
-    return greedy(offers[:1], lines, most=1) if partial else []
+    if not partial or not offers:
+        return []
+    return greedy([max(offers, key=lambda offer: _part_of(offer, lines))], lines, most=1)
+
+
+def _part_of(offer: Offer, lines: Sequence[LineToPlan]) -> tuple[int, int]:
+    """How many of the lines the offer has whole, and how many units of them."""
+    taken, left = split(lines, offer.stock)
+    return len(lines) - len(left), sum(line.quantity for line in taken)
 
 
 def greedy(offers: Sequence[Offer], lines: Sequence[LineToPlan], *, most: int | None) -> Parts:
@@ -42,10 +53,10 @@ class Allocation(NamedTuple):
 def fewest_splits(offers: Sequence[Offer], lines: Sequence[LineToPlan], *, most: int | None) -> Allocation:
     """The smallest set of offers that has it all, and of those of its size the one with the best ranks.
 
-    Ranks are added up; the lexicographically first of equal sums wins. After `MAX_COMBINATIONS`, or where
-    not even all of them together have it, it is `greedy`.
+    "All" is what the offers have together: a line that is nowhere in stock does not split the others. Ranks
+    are added up; the lexicographically first of equal sums wins. After `MAX_COMBINATIONS` it is `greedy`.
     """
-    units = wanted(lines)
+    units = _reachable(offers, wanted(lines))
     coverage = _Coverage(offers, units)
     looked_at = 0
     for size in _sizes(offers, units, most):
@@ -63,13 +74,15 @@ def fewest_splits(offers: Sequence[Offer], lines: Sequence[LineToPlan], *, most:
     return Allocation(greedy(offers, lines, most=most), is_smallest=False)
 
 
-def _sizes(offers: Sequence[Offer], units: dict[str, int], most: int | None) -> range:
-    """The sizes that a covering set may have.
+def _reachable(offers: Sequence[Offer], units: dict[str, int]) -> dict[str, int]:
+    """What is wanted, as far as all offers together have it."""
+    together = {sku: sum(max(0, offer.stock.get(sku, 0)) for offer in offers) for sku in units}
+    return {sku: min(needed, together[sku]) for sku, needed in units.items() if together[sku]}
 
-    There is none where all offers together do not cover. So many offers as are needed if each had as many
-    skus as the best one are the least.
-    """
-    if not _covers(offers, units):
+
+def _sizes(offers: Sequence[Offer], units: dict[str, int], most: int | None) -> range:
+    """The sizes that a covering set may have; the least is if each offer had as many skus as the best one."""
+    if not units:
         return range(0)
     most_skus = max(sum(offer.stock.get(sku, 0) > 0 for sku in units) for offer in offers)
     return range(-(-len(units) // most_skus), min(len(offers), most or len(offers)) + 1)

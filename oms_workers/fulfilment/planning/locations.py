@@ -86,9 +86,13 @@ def rank(offers: list[Offer], ranking: Sequence[str], facts: Mapping[str, str]) 
 def _key(offer: Offer, ranking: Sequence[str]) -> tuple[float | bool, ...]:
     parts: list[float | bool] = []
     for criterion in ranking:
-        value = offer.values[criterion.removeprefix("-")]
+        name, sign = criterion.removeprefix("-"), -1 if criterion.startswith("-") else 1
+        value = offer.values[name]
         parts.append(value is None)
-        parts.append(0 if value is None else -value if criterion.startswith("-") else value)
+        parts.append(0 if value is None else sign * value)
+        if name == "stock_amount":
+            # Of those that can serve the order alike, the heap decides.
+            parts.append(sign * offer.heap)
     return (*parts, offer.location.id)
 
 

@@ -8,7 +8,7 @@ that are left:
 The first check that a location fails is the reason in the trace, and what a ranking compared is kept there.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from oms_workers.fulfilment.planning.allocation import fewest_splits, greedy, single
@@ -24,6 +24,7 @@ from oms_workers.fulfilment.planning.plans import (
     PlannedTransfer,
     split,
     value_of,
+    wanted,
 )
 from oms_workers.fulfilment.planning.scenarios import Mode, Rule, RuleOutcome, ScenarioSpec
 from oms_workers.fulfilment.planning.trace import (
@@ -123,7 +124,7 @@ class _Work:
     def apply(self, rule: Rule) -> dict[str, Any]:
         """Let a rule place what it can of what is left, and return its trace."""
         sieved = self._sieve.apply(rule.filters, self._order.facts)
-        eligible, refused = self._offers(sieved.passed)
+        eligible, refused = self._offers(sieved.passed, self._quota_spent)
         ranked = rank(eligible, rule.ranking, self._order.facts)
         proposal = self._propose(rule, ranked)
         problem = self._problem(rule, proposal) if proposal.parts else None
@@ -149,17 +150,21 @@ class _Work:
         self.parcels.clear()
         self.open = [*self._order.lines]
 
-    def _offers(self, locations: list[LocationToPlan]) -> tuple[list[Offer], list[dict[str, Any]]]:
+    def _offers(
+        self, locations: list[LocationToPlan], is_full: Callable[[LocationToPlan], bool]
+    ) -> tuple[list[Offer], list[dict[str, Any]]]:
         """The locations that can send a unit or more of what is left, and the trace of those that cannot."""
+        needed = wanted(self.open)
         places = {line.sku: self._stock.get(line.sku, {}) for line in self.open}
         excluded = self._order.excluded
         offers, refused = [], []
         for location in locations:
             stock = {sku: units.get(location.id, 0) for sku, units in places.items()}
             usable = _without(stock, excluded, location.id) if excluded else stock
-            amount = sum(units for units in usable.values() if units > 0)
-            if amount and not self._quota_spent(location):
-                offers.append(Offer(location, usable, amount, self._packages[location.id]))
+            amount = sum(min(units, needed[sku]) for sku, units in usable.items() if units > 0)
+            heap = sum(units for units in usable.values() if units > 0)
+            if amount and not is_full(location):
+                offers.append(Offer(location, usable, amount, heap, self._packages[location.id]))
                 continue
             some = any(units > 0 for units in stock.values())
             reason = QUOTA_SPENT if amount else EXCLUDED if some else NO_STOCK
@@ -191,7 +196,8 @@ class _Work:
     def _bring_together(self, rule: Rule, ranked: list[Offer]) -> Proposal:
         """The first destination to which everything that it lacks can be brought."""
         sieved = self._sieve.apply(rule.transfer_from, self._order.facts)
-        offers, refused = self._offers(sieved.passed)
+        # A quota is about packages, and a source makes none.
+        offers, refused = self._offers(sieved.passed, lambda _: False)
         sources = rank(offers, rule.ranking, self._order.facts)
         refused = [*refused, *sieved.refused]
         for destination in ranked:
@@ -213,10 +219,11 @@ class _Work:
         if left and not rule.may_leave_lines:
             return "it leaves lines behind, which allow_partial does not permit"
         least = rule.min_package_value
-        if least is None:
-            return None
         brought = [line for _, lines in proposal.transfers for line in lines]
         packages = [[*lines, *brought] for _, lines in proposal.parts]
+        is_split = len(packages) > 1 or bool(left) or bool(self.parcels)
+        if least is None or not is_split:
+            return None
         for lines in [*packages, *([left] if left else [])]:
             if value_of(lines) < least:
                 what = "what it leaves behind" if lines is left else "a package"

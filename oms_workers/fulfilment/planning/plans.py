@@ -129,12 +129,14 @@ class Plan:
 class Offer:
     """What a location has of the skus that are left, and what the rule's ranking compares of it.
 
+    `amount` are the units that the order can use, and `heap` all that there are of its skus.
     `open_packages` are those that it still has to pack, with the ones planned a moment ago.
     """
 
     location: LocationToPlan
     stock: dict[str, int]
     amount: int
+    heap: int
     open_packages: int = 0
     values: dict[str, float | None] = field(default_factory=dict)
 

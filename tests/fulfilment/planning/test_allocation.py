@@ -17,7 +17,7 @@ SKUS = ("CHAIR", "LAMP", "STOOL")
 
 def offers_of(stocks: list[dict[str, int]]) -> list[Offer]:
     return [
-        Offer(a_location(number, f"L{number}"), stock, sum(stock.values()))
+        Offer(a_location(number, f"L{number}"), stock, sum(stock.values()), sum(stock.values()))
         for number, stock in enumerate(stocks, start=1)
     ]
 
@@ -38,23 +38,17 @@ def test_fewest_splits_is_what_brute_force_finds(
 
     parts, is_smallest = fewest_splits(offers, lines, most=None)
 
-    best = brute_force(offers, lines)
+    there = {sku: min(units, sum(stock[sku] for stock in stocks)) for sku, units in wanted(lines).items()}
+    there = {sku: units for sku, units in there.items() if units}
     chosen = tuple(sorted(offers.index(offer) for offer, _ in parts))
-    assert is_smallest == (best is not None)
-    if best is None:
-        # Nothing covers it: then it is greedy, which takes what there is.
-        short = sum(wanted(lines).values()) - sum(line.quantity for _, part in parts for line in part)
-        assert short == sum(
-            max(0, units - sum(stock[sku] for stock in stocks)) for sku, units in wanted(lines).items()
-        )
-    else:
-        assert chosen == best
-        assert wanted(list(chain.from_iterable(part for _, part in parts))) == wanted(lines)
+    assert is_smallest == bool(there)
+    assert chosen == (brute_force(offers, there) if there else ())
+    # All that there is of what is wanted is given out, and no more.
+    assert wanted(list(chain.from_iterable(part for _, part in parts))) == there
 
 
-def brute_force(offers: list[Offer], lines: list[LineToPlan]) -> tuple[int, ...] | None:
+def brute_force(offers: list[Offer], units: dict[str, int]) -> tuple[int, ...] | None:
     """Of all sets of locations the smallest that covers, then the best sum of ranks, then the first."""
-    units = wanted(lines)
     covering = [
         chosen
         for size in range(1, len(offers) + 1)

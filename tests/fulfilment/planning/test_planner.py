@@ -651,3 +651,52 @@ def test_conditions_compare_as_filters_do(country: str) -> None:
     assert scenario.matches({"country": country})
     assert not scenario.matches({"country": "DE"})
     assert not scenario.matches({})
+
+
+def test_a_location_that_has_the_whole_order_may_send_it_however_little_it_is_worth() -> None:
+    """`min_package_value` is about splitting."""
+    cheap = priced(("CHAIR", 1, "5.00"))
+
+    made = plan(cheap, a_scenario({"mode": "single", "min_package_value": "100"}), {"CHAIR": {1: 1}})
+
+    assert placed(made) == {1: [("CHAIR", 1)]}
+
+
+def test_a_line_that_is_nowhere_in_stock_does_not_split_the_others() -> None:
+    scenario = a_scenario({"mode": "fewest_splits", "ranking": ["priority"], "allow_partial": True})
+    order = an_order(("CHAIR", 1), ("LAMP", 1), ("GHOST", 1))
+
+    made = plan(order, scenario, {"CHAIR": {1: 1, 3: 1}, "LAMP": {3: 1}})
+
+    assert placed(made) == {3: [("CHAIR", 1), ("LAMP", 1)]}
+    assert left(made) == [("GHOST", 1)]
+
+
+def test_in_part_a_single_location_is_the_one_with_most_of_the_lines() -> None:
+    scenario = a_scenario({"mode": "single", "ranking": ["priority"], "allow_partial": True})
+    order = an_order(("CHAIR", 1), ("LAMP", 1), ("CLOCK", 1))
+
+    made = plan(order, scenario, {"CHAIR": {1: 9, 2: 1}, "LAMP": {2: 1}, "CLOCK": {3: 1}})
+
+    assert placed(made) == {2: [("CHAIR", 1), ("LAMP", 1)]}
+
+
+def test_stock_amount_is_what_the_order_can_use_and_then_the_heap() -> None:
+    scenario = a_scenario({"mode": "greedy", "ranking": ["-stock_amount"]})
+
+    made = plan(an_order(("CHAIR", 1), ("LAMP", 1)), scenario, {"CHAIR": {1: 999, 2: 1}, "LAMP": {2: 1}})
+    assert placed(made) == {2: [("CHAIR", 1), ("LAMP", 1)]}
+
+    made = plan(an_order(("CHAIR", 1)), scenario, {"CHAIR": {1: 3, 2: 7}})
+    assert placed(made) == {2: [("CHAIR", 1)]}
+
+
+def test_a_quota_does_not_keep_a_location_from_sending_a_transfer() -> None:
+    places = (a_location(1, "GEBZE"), a_location(2, "IZMIR", quota=0))
+    scenario = a_scenario({"mode": "single", "transferable": True})
+
+    made = plan(an_order(("CHAIR", 1), ("LAMP", 1)), scenario, {"CHAIR": {1: 1}, "LAMP": {2: 1}}, places)
+
+    (parcel,) = made.parcels
+    assert parcel.location_id == 1
+    assert [transfer.source_id for transfer in parcel.transfers] == [2]

@@ -19,7 +19,7 @@ from oms_workers.fulfilment.planning.scenarios import (
     ScenarioSpec,
 )
 from oms_workers.orders.parsing import FACTS
-from oms_workers.packages.commands.registry import commands
+from oms_workers.packages.commands.registry import Option, commands
 from schedules import TABLE
 
 PROJECT = Path(settings.__file__).parent
@@ -135,4 +135,6 @@ def test_the_page_of_scenarios_has_every_verdict_and_every_command() -> None:
     for verdict in verdicts:
         assert f"| {verdict} |" in page, verdict
     for command in commands():
-        assert f"| `{command.name}` |" in page, command.name
+        row = rf"\| `{command.name}` \| {command.subject} \| [^|]+ \| (`\w+` )?\|"
+        assert (found := re.search(row, page)), command.name
+        assert bool(found[1]) == (Option.STOCK in command.takes), command.name

@@ -18,9 +18,11 @@ from oms_workers.cli import (
     status,
     up,
 )
+from oms_workers.cli.arguments import EachOptionOnce
 from oms_workers.errors import ArgumentError, OmsError
 
 app = typer.Typer(
+    cls=EachOptionOnce,
     name="oms",
     help="The scheduled operations of an order management system.",
     no_args_is_help=True,

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
+from oms_workers.cli.arguments import text
 from oms_workers.cli.output import console, print_json, print_table
 from oms_workers.cli.program import begin
 from oms_workers.database import connection
@@ -22,7 +23,9 @@ _OUTCOMES = {
 
 
 def explain(
-    order: Annotated[str, typer.Argument(help="The order's number, or Omnitron's key of it.")],
+    order: Annotated[
+        str, typer.Argument(help="The order's number, or Omnitron's key of it.", callback=text("ORDER"))
+    ],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Plan it now, and write nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from oms_workers.cli.arguments import text
 from oms_workers.cli.output import print_json
 from oms_workers.cli.program import begin
 from oms_workers.database import connection
@@ -14,7 +15,7 @@ from oms_workers.scheduling.actor import run_manually
 
 
 def run(
-    name: Annotated[str, typer.Argument(help="The task's name, env_key or path.")],
+    name: Annotated[str, typer.Argument(help="The task's name, env_key or path.", callback=text("NAME"))],
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Run one task now, whatever its schedule, recorded as `manual`. A disabled task runs too.

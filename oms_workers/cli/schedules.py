@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 import settings
+from oms_workers.cli.arguments import text
 from oms_workers.cli.output import print_json, print_table
 from oms_workers.cli.program import begin
 from oms_workers.configuration.cadence import Cadence, Interval
@@ -20,7 +21,10 @@ _FIRST_YEAR, _LAST_YEAR = 1971, 2400
 
 def schedules(
     next_: Annotated[int, typer.Option("--next", min=0, max=1000, help="How many slots of each task.")] = 3,
-    now: Annotated[str, typer.Option("--now", help="An instant, ISO 8601; by default the clock's.")] = "",
+    now: Annotated[
+        str | None,
+        typer.Option(help="An instant, ISO 8601; by default the clock's.", callback=text("--now")),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Show each task: enabled, cadence, the variable that set it, the next slots.
@@ -28,7 +32,7 @@ def schedules(
     Example: oms schedules --next 5 --now 2026-03-29T00:00:00+01:00
     """
     configuration = begin(need_servers=False)
-    after = _instant(now)
+    after = _instant(now or "")
     found = [
         _describe(task, islice(_slots(task.cadence, after), next_), configuration) for task in table.tasks()
     ]

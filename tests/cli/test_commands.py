@@ -299,6 +299,27 @@ def test_command_without_arguments_lists_the_commands(oms) -> None:
         (["P1-1", "PRODUCT_NOT_FOUND", "--missing", "RED-LAMP=0"], 2, "is not SKU=UNITS"),
         (["P1-1", "PRODUCT_NOT_FOUND", "--missing", "RED-LAMP=9"], 1, "9 of 'RED-LAMP' cannot be missing"),
         (["P1-1", "PRODUCT_NOT_FOUND", "--stock", "some"], 2, "'some' is no meaning"),
+        (["P1-1", "CANCEL", "--missing", "RED-LAMP=1"], 2, "CANCEL does not take --missing"),
+        (["P1-1", "BLOCK", "--stock", "all"], 2, "BLOCK does not take --stock"),
+        (["P1-1", "PRODUCT_NOT_FOUND_ADVANCED"], 2, "PRODUCT_NOT_FOUND_ADVANCED needs --missing"),
+        (
+            ["P1-1", "PRODUCT_NOT_FOUND", "--missing", "RED-LAMP=1", "--missing", "RED-LAMP=1"],
+            2,
+            "'RED-LAMP' is given twice",
+        ),
+        (["P1-1", "PRODUCT_NOT_FOUND", "--missing", f"RED-LAMP={'9' * 5000}"], 2, "is not SKU=UNITS"),
+        (["P1-1", "REFUSE", "--stock", "all", "--stock", "nothing"], 2, "--stock is given 2 times"),
+        (["P1-1", "CANCEL", "--reason", "a", "--reason", "b"], 2, "--reason is given 2 times"),
+        (["P1-1", "REFUSE", "--stock", ""], 2, "--stock is empty; is it a shell variable that is not set?"),
+        (["P1-1", "CANCEL", "--reason", " "], 2, "--reason is empty"),
+        (["P1-1", "CANCEL", "--reason", "a\0b"], 2, "--reason holds a sign that no text has"),
+        (["", "CANCEL"], 2, "PACKAGE is empty; is it a shell variable that is not set?"),
+        (["", ""], 2, "PACKAGE is empty"),
+        ([""], 2, "PACKAGE is empty"),
+        (["P1-1", ""], 2, "COMMAND is empty"),
+        (["P1-1\udcff", "CANCEL"], 2, "PACKAGE holds a sign that no text has"),
+        (["--missing", "RED-LAMP=1"], 2, "Which package? --missing was given without one"),
+        (["--reason", "sold out"], 2, "Which package? --reason was given without one"),
     ],
 )
 def test_command_says_what_is_wrong_and_changes_nothing(
@@ -320,6 +341,24 @@ def test_command_says_what_is_wrong_and_changes_nothing(
     shown = " ".join(capsys.readouterr().err.replace("│", " ").split())
     assert said in shown
     assert rows("SELECT state, version FROM packages") == before
+
+
+@pytest.mark.parametrize("command", ["explain", "release", "run"])
+@pytest.mark.parametrize(("name", "said"), [("", "is empty"), (" ", "is empty"), ("7\0", "that no text has")])
+def test_a_name_that_names_nothing_is_a_wrong_argument(oms, command: str, name: str, said: str) -> None:
+    ended = oms(command, name)
+
+    assert ended.exit_code == 2
+    assert said in ended.stderr
+
+
+def test_the_list_of_commands_says_which_options_each_takes(oms) -> None:
+    found = {line["command"]: line["takes"] for line in json.loads(oms("command", "--json").output)}
+
+    assert found["PRODUCT_NOT_FOUND"] == ["--missing", "--stock"]
+    assert found["TRANSFER_OUT_OF_STOCK"] == ["--stock"]
+    assert found["CANCEL"] == []
+    assert "--missing, --stock" in " ".join(oms("command").output.split())
 
 
 def test_reconcile_finds_and_mends(oms, package: str) -> None:
@@ -395,12 +434,15 @@ def test_a_task_that_is_not_there_is_a_wrong_argument(
     assert "No task is called 'nonsense'" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("now", ["9999-12-31T23:59:59", "0001-01-01", "soon"])
-def test_schedules_refuses_an_instant_that_no_cadence_knows(oms, now: str) -> None:
+@pytest.mark.parametrize(
+    ("now", "said"),
+    [("9999-12-31T23:59:59", "ISO 8601"), ("0001-01-01", "ISO 8601"), ("soon", "ISO 8601"), ("", "is empty")],
+)
+def test_schedules_refuses_an_instant_that_no_cadence_knows(oms, now: str, said: str) -> None:
     ended = oms("schedules", "--now", now)
 
     assert ended.exit_code == 2
-    assert "ISO 8601" in ended.stderr
+    assert said in ended.stderr
 
 
 def test_status_without_redis_still_shows_the_ledger(oms, monkeypatch: pytest.MonkeyPatch) -> None:

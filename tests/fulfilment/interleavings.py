@@ -21,7 +21,7 @@ from oms_workers.fulfilment.plan_context import refresh_contexts
 from oms_workers.fulfilment.replanning import replan_packages
 from oms_workers.fulfilment.transfer_replanning import replan_transfers
 from oms_workers.orders.held_orders import release_order
-from oms_workers.packages.commands.registry import Request, commands, run_command
+from oms_workers.packages.commands.registry import Option, Request, commands, run_command
 from oms_workers.packages.ended_waits import cancel_ended_waits
 from oms_workers.packages.models import UNPLANNED_STATES, PackageState
 from oms_workers.packages.shortfalls import relieve_shortfalls
@@ -121,9 +121,10 @@ def command_something(world: World, chance: random.Random) -> None:
         held = [found.number for found in rows(HELD)]
     for number in numbers:
         subject = "transfer" if transfer else "package"
-        name = chance.choice([known.name for known in commands() if known.subject == subject])
-        missing = {chance.choice(SKUS): 1} if "PRODUCT" in name and chance.random() < 0.7 else {}
-        meaning = chance.choice([None, *Meaning])
+        chosen = chance.choice([known for known in commands() if known.subject == subject])
+        name = chosen.name
+        missing = {chance.choice(SKUS): 1} if Option.MISSING in chosen.takes and chance.random() < 0.7 else {}
+        meaning = chance.choice([None, *Meaning]) if Option.STOCK in chosen.takes else None
         try:
             run_command(number, name, Request(missing, meaning), actor="tests")
             world.count(name)

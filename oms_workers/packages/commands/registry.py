@@ -8,6 +8,9 @@ Rooms above this one add theirs:
     @command("ADD_SHIPMENT", PackageState.PACKED)
     def add_shipment(package: LockedPackage, request: Request, circumstances: Circumstances) -> None:
         \"\"\"Its first line is what `oms command` shows.\"\"\"
+
+Every command keeps the request's reason and heeds its version. What else it heeds it says by `takes`. A
+request that holds more is refused, since its caller means something that would not happen.
 """
 
 from collections.abc import Callable, Mapping
@@ -38,12 +41,23 @@ class CommandSubject(StrEnum):
     TRANSFER = "transfer"
 
 
+class Option(StrEnum):
+    """What of a request only some commands heed, by its name on the command line."""
+
+    MISSING = "--missing"
+    STOCK = "--stock"
+
+
 class UnknownCommandError(ArgumentError):
     """No command has this name."""
 
 
 class DoubleCommandError(OmsError):
     """Two functions are registered as one command."""
+
+
+class UnusedOptionError(ArgumentError):
+    """The request holds something that the command would not heed."""
 
 
 class WrongStateError(OmsError):
@@ -64,18 +78,25 @@ class Request:
     reason: str | None = None
     version: int | None = None
 
+    @property
+    def options(self) -> tuple[Option, ...]:
+        """What it holds of that which only some commands heed."""
+        given = {Option.MISSING: bool(self.missing), Option.STOCK: self.meaning is not None}
+        return tuple(option for option in Option if given[option])
+
 
 Perform = Callable[[Any, Request, Circumstances], None]
 
 
 @dataclass(frozen=True)
 class Command:
-    """A command, the states that it is for, and what it does in them."""
+    """A command, the states that it is for, what it does in them, and which options it takes."""
 
     name: str
     subject: CommandSubject
     states: tuple[IntEnum, ...]
     perform: Perform
+    takes: tuple[Option, ...] = ()
 
     @property
     def summary(self) -> str:
@@ -86,17 +107,17 @@ class Command:
 _commands: dict[str, Command] = {}
 
 
-def command(name: str, *states: IntEnum) -> Callable[[Perform], Perform]:
+def command(name: str, *states: IntEnum, takes: tuple[Option, ...] = ()) -> Callable[[Perform], Perform]:
     """Register a function as the command `name` for packages, or for transfers, in these states.
 
-    Raises `DoubleCommandError` where the name is taken.
+    `takes` are the options that it heeds. Raises `DoubleCommandError` where the name is taken.
     """
     subject = CommandSubject.PACKAGE if isinstance(states[0], PackageState) else CommandSubject.TRANSFER
 
     def register(perform: Perform) -> Perform:
         if name in _commands:
             raise DoubleCommandError(f"The command {name} is registered twice; give one another name.")
-        _commands[name] = Command(name, subject, states, perform)
+        _commands[name] = Command(name, subject, states, perform, takes)
         return perform
 
     return register
@@ -110,15 +131,25 @@ def commands() -> list[Command]:
 def run_command(number: str, name: str, request: Request | None = None, *, actor: str) -> str:
     """Run a command on the package or transfer that has this number; returns the state that it is in then.
 
-    Raises `UnknownCommandError`, `UnknownPackageError` or `WrongStateError`, each naming the way out, and
-    whatever the command itself raises; then nothing has changed.
+    Raises `UnknownCommandError`, `UnusedOptionError`, `UnknownPackageError` or `WrongStateError`, each naming
+    the way out, and whatever the command itself raises; then nothing has changed.
     """
     if name not in _commands:
         known = ", ".join(sorted(_commands))
         raise UnknownCommandError(f"No command is called {name!r}. There are: {known}.")
-    chosen = _commands[name]
+    chosen, given = _commands[name], request or Request()
+    _check_options(chosen, given)
     with connection():
-        return retry_transient(lambda: _run(chosen, number, request or Request(), actor))
+        return retry_transient(lambda: _run(chosen, number, given, actor))
+
+
+def _check_options(chosen: Command, request: Request) -> None:
+    for option in request.options:
+        if option not in chosen.takes:
+            others = ", ".join(each.name for each in commands() if option in each.takes)
+            raise UnusedOptionError(
+                f"{chosen.name} does not take {option.value}, and nothing was done. These do: {others}."
+            )
 
 
 def _run(chosen: Command, number: str, request: Request, actor: str) -> str:

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from oms_workers.audit_events.door import Change
-from oms_workers.errors import OmsError
+from oms_workers.errors import ArgumentError, OmsError
 from oms_workers.packages.circumstances import Circumstances
-from oms_workers.packages.commands.registry import Request, command
+from oms_workers.packages.commands.registry import Option, Request, command
 from oms_workers.packages.exclusions import exclude
 from oms_workers.packages.holdings import give_back, units_held_by
 from oms_workers.packages.locked import Item, LockedPackage
@@ -23,31 +23,38 @@ from oms_workers.reservations.stock import NewReservation, lock, reserve
 
 S = PackageState
 
+#: What a rejection is about, and what it says of the stock.
+REJECTION = (Option.MISSING, Option.STOCK)
+
 
 class NotInPackageError(OmsError):
     """What is said to be missing is not in the package."""
 
 
-@command("REFUSE", S.WAITING, S.WAITING_FOR_TRANSFER, S.PREPARING)
+class NothingMissingError(NotInPackageError, ArgumentError):
+    """The command is about some of a package, and nothing says which."""
+
+
+@command("REFUSE", S.WAITING, S.WAITING_FOR_TRANSFER, S.PREPARING, takes=REJECTION)
 def refuse(package: LockedPackage, request: Request, circumstances: Circumstances) -> None:
     """The location does not want to send it; it needs another plan."""
     _reject(package, S.NEEDS_REPLAN, request, Meaning.NOTHING, circumstances)
 
 
-@command("PRODUCT_NOT_FOUND", S.WAITING, S.PREPARING, S.READY_FOR_PACKAGING)
+@command("PRODUCT_NOT_FOUND", S.WAITING, S.PREPARING, S.READY_FOR_PACKAGING, takes=REJECTION)
 def product_not_found(package: LockedPackage, request: Request, circumstances: Circumstances) -> None:
     """An item is not where it should be: the whole package is planned again, elsewhere."""
     _reject(package, S.OUT_OF_STOCK, request, Meaning.ALL, circumstances)
 
 
-@command("PRODUCT_NOT_FOUND_ADVANCED", S.WAITING, S.PREPARING, S.READY_FOR_PACKAGING)
+@command("PRODUCT_NOT_FOUND_ADVANCED", S.WAITING, S.PREPARING, S.READY_FOR_PACKAGING, takes=REJECTION)
 def product_not_found_advanced(
     package: LockedPackage, request: Request, circumstances: Circumstances
 ) -> None:
     """Only the missing items are planned again, elsewhere; the package keeps the rest."""
     if not request.missing:
-        raise NotInPackageError(
-            "PRODUCT_NOT_FOUND_ADVANCED needs to know what is missing; give it with --missing SKU=UNITS."
+        raise NothingMissingError(
+            "PRODUCT_NOT_FOUND_ADVANCED needs --missing SKU=UNITS, which says what of the package is missing."
         )
     _check_missing(package, request.missing)
     if request.missing == _units(package.items):
@@ -56,13 +63,15 @@ def product_not_found_advanced(
         _part(package, request, circumstances)
 
 
-@command("DEFECTIVE_PRODUCT", S.WAITING, S.PREPARING, S.READY_FOR_PACKAGING)
+@command("DEFECTIVE_PRODUCT", S.WAITING, S.PREPARING, S.READY_FOR_PACKAGING, takes=REJECTION)
 def defective_product(package: LockedPackage, request: Request, circumstances: Circumstances) -> None:
     """An item is there and cannot be sold: the package is planned again, elsewhere."""
     _reject(package, S.DEFECTIVE_PRODUCT, request, Meaning.QUANTITY, circumstances)
 
 
-@command("UNAVAILABLE", S.WAITING, S.WAITING_FOR_TRANSFER, S.PREPARING, S.READY_FOR_PACKAGING)
+@command(
+    "UNAVAILABLE", S.WAITING, S.WAITING_FOR_TRANSFER, S.PREPARING, S.READY_FOR_PACKAGING, takes=REJECTION
+)
 def unavailable(package: LockedPackage, request: Request, circumstances: Circumstances) -> None:
     """The location cannot send it, for a reason that says nothing about its stock."""
     _reject(package, S.UNAVAILABLE, request, Meaning.NOTHING, circumstances)

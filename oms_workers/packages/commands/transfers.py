@@ -4,7 +4,7 @@ from peewee import Value
 
 from oms_workers.audit_events.door import Change
 from oms_workers.packages.circumstances import Circumstances
-from oms_workers.packages.commands.registry import Request, command
+from oms_workers.packages.commands.registry import Option, Request, command
 from oms_workers.packages.exclusions import exclude
 from oms_workers.packages.holdings import demand_of, items_of, reservations_of
 from oms_workers.packages.locked import LockedPackage, LockedTransfer
@@ -55,7 +55,7 @@ def deliver_transfer(transfer: LockedTransfer, request: Request, circumstances: 
         _let_go_on(transfer.package, circumstances)
 
 
-@command("TRANSFER_OUT_OF_STOCK", S.WAITING, S.READY_FOR_SHIPMENT)
+@command("TRANSFER_OUT_OF_STOCK", S.WAITING, S.READY_FOR_SHIPMENT, takes=(Option.STOCK,))
 def transfer_out_of_stock(transfer: LockedTransfer, request: Request, circumstances: Circumstances) -> None:
     """The source does not have its items: another source is looked for, and its lines go there no more."""
     release_reservations(reservations_of(transfer), reason="TRANSFER_OUT_OF_STOCK", at=circumstances.at)

@@ -12,8 +12,10 @@ from oms_workers.fulfilment.first_planning import plan_waiting_orders
 from oms_workers.orders.held_orders import NotHeldError, release_order
 from oms_workers.packages.commands.registry import (
     DoubleCommandError,
+    Option,
     Request,
     UnknownCommandError,
+    UnusedOptionError,
     WrongStateError,
     command,
     commands,
@@ -457,6 +459,29 @@ def test_connections_are_given_back(package: str) -> None:
 
     with connection():
         assert state() is PackageState.WAITING
+
+
+@pytest.mark.parametrize("known", commands(), ids=lambda known: known.name)
+@pytest.mark.parametrize(
+    ("option", "request_"),
+    [(Option.MISSING, {"missing": {"CHAIR": 1}}), (Option.STOCK, {"meaning": Meaning.ALL})],
+)
+def test_an_option_that_a_command_does_not_take_is_refused(
+    package: str, known: Any, option: Option, request_: dict[str, Any]
+) -> None:
+    if option in known.takes:
+        return
+    before = everything()
+
+    with pytest.raises(UnusedOptionError, match=f"{known.name} does not take {option.value}"):
+        do(package, known.name, **request_)
+
+    assert everything() == before
+
+
+def test_an_option_that_a_command_takes_is_heeded(transfer: str) -> None:
+    assert do(transfer, "TRANSFER_OUT_OF_STOCK", meaning=Meaning.NOTHING) == "out_of_stock"
+    assert discrepancies() == {}
 
 
 def test_a_command_is_registered_once() -> None:

@@ -1,9 +1,11 @@
 """The environment, read whole and refused by name."""
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -358,6 +360,23 @@ def test_the_example_file_names_every_variable() -> None:
     keys = {key + suffix for key in settings.TASK_KEYS for suffix in ("", "_CRONTAB", "_SCHEDULE")}
     assert {name.upper() for name in settings.Settings.model_fields} <= named
     assert keys <= named
+
+
+def manifest() -> dict[str, dict[str, Any]]:
+    """The variables of `app.json`; the platform asks for each that is not said to be optional."""
+    variables: dict[str, dict[str, Any]] = json.loads((PROJECT / "app.json").read_text())["env"]
+    return variables
+
+
+def test_the_manifest_asks_for_no_token_where_a_user_name_does() -> None:
+    asked = {name for name, about in manifest().items() if about.get("required", True)}
+
+    assert {"OMNITRON_TOKEN", "OMNITRON_USERNAME", "OMNITRON_PASSWORD"} <= set(manifest()) - asked
+    assert {name for name in asked if "value" not in manifest()[name]} == {"OMNITRON_URL"}
+
+
+def test_the_manifest_has_no_variable_that_is_not_known() -> None:
+    assert {name.lower() for name in manifest()} <= set(settings.Settings.model_fields)
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,12 @@
 """The `oms` command: what an operator asks and does, one file a command."""
 
 import sys
+from typing import Annotated
 
 import typer
 
 import settings
+from oms_workers import __version__
 from oms_workers.cli import (
     check,
     command,
@@ -24,7 +26,6 @@ from oms_workers.errors import ArgumentError, OmsError
 app = typer.Typer(
     cls=EachOptionOnce,
     name="oms",
-    help="The scheduled operations of an order management system.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -41,6 +42,22 @@ app.command("command")(command.command)
 app.command("release")(release.release)
 app.command("reconcile")(reconcile.reconcile)
 app.command("up")(up.up)
+
+
+def _show_version(wanted: bool) -> None:  # noqa: FBT001 - typer's signature
+    if wanted:
+        print(f"oms-workers {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def oms(
+    version: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version."),
+    ] = False,
+) -> None:
+    """The scheduled operations of an order management system."""
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import psycopg
@@ -45,6 +46,14 @@ def test_each_command_has_help_with_an_example(oms) -> None:
     for command in typer.main.get_command(app).commands:  # type: ignore[attr-defined]
         said = oms(command, "--help").output
         assert f"Example: oms {command}" in said
+
+
+def test_the_version_is_that_of_the_package(oms) -> None:
+    declared = tomllib.loads((EXAMPLES.parent / "pyproject.toml").read_text())["project"]["version"]
+
+    ended = oms("--version")
+
+    assert (ended.exit_code, ended.output) == (0, f"oms-workers {declared}\n")
 
 
 def test_check_is_content_with_a_whole_configuration(oms, monkeypatch: pytest.MonkeyPatch) -> None:

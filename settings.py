@@ -6,7 +6,6 @@ An empty value means unset. Everything wrong is reported together, and no secret
 
 import sys
 from collections.abc import Iterable
-from datetime import datetime, timedelta
 from typing import Any, NoReturn
 from zoneinfo import ZoneInfo
 
@@ -20,9 +19,19 @@ from oms_workers.configuration.environment import (
     environment,
     problems_of_dotenv,
 )
-from oms_workers.configuration.problems import Problem, SettingsError, shown
-from oms_workers.configuration.switches import TASK_KEYS, Switch, misspellings, read_switches
-from oms_workers.configuration.values import DatabaseUrl, HttpUrl, RedisUrl, TimeZoneName, Token
+from oms_workers.configuration.misspellings import misspellings
+from oms_workers.configuration.problems import Problem, SettingsError, left_in, shown
+from oms_workers.configuration.switches import TASK_KEYS, TASK_VARIABLES, Switch, read_switches
+from oms_workers.configuration.values import (
+    DatabaseUrl,
+    HttpUrl,
+    Number,
+    RedisUrl,
+    Seconds,
+    SecondsOrParts,
+    TimeZoneName,
+    Token,
+)
 
 __all__ = [
     "EXIT_MISCONFIGURED",
@@ -46,8 +55,11 @@ __all__ = [
 #: The exit status of every program here that is given a configuration it cannot use.
 EXIT_MISCONFIGURED = 2
 
-#: By how much a clock may move without cronsim's losing its way.
-_WHOLE_HOUR = timedelta(hours=1)
+#: How old may become what is kept for a while: more is a mistake, and far more overflows a date.
+_YEAR_SECONDS = 365 * 24 * 60 * 60
+
+#: Credentials may be quoted and hold a number sign, so that either is only likely not meant.
+_AS_IT_IS = ("OMNITRON_USERNAME", "OMNITRON_PASSWORD")
 
 
 class Settings(BaseSettings):
@@ -71,14 +83,14 @@ class Settings(BaseSettings):
         description="Verify the certificate of Redis. Some platforms sign their own and need false.",
         examples=["true"],
     )
-    database_max_connections: int = Field(
+    database_max_connections: Number = Field(
         4,
         ge=1,
         le=100,
         description="Connections to PostgreSQL of one worker process. Its lock needs one more.",
         examples=["4"],
     )
-    redis_max_connections: int = Field(
+    redis_max_connections: Number = Field(
         default=6, ge=2, le=100, description="Connections to Redis of one process.", examples=["6"]
     )
 
@@ -88,17 +100,17 @@ class Settings(BaseSettings):
         description="IANA time zone in which crontabs are read.",
         examples=["Europe/Istanbul"],
     )
-    tick_seconds: int = Field(
+    tick_seconds: Seconds = Field(
         default=60,
         ge=1,
         le=3600,
         description="Time between two looks for missed slots, due retries and dead workers.",
         examples=["60"],
     )
-    catch_up_seconds: int = Field(
+    catch_up_seconds: Seconds = Field(
         default=6 * 60 * 60,
         ge=0,
-        le=365 * 24 * 60 * 60,
+        le=_YEAR_SECONDS,
         description="A missed slot that is older is not run any more.",
         examples=["21600"],
     )
@@ -118,42 +130,46 @@ class Settings(BaseSettings):
     omnitron_password: SecretStr | None = Field(
         default=None, description="Password for Omnitron. Used where no token is set.", examples=["secret"]
     )
-    omnitron_concurrency: int = Field(
+    omnitron_concurrency: Number = Field(
         default=8, ge=1, le=32, description="Calls to Omnitron at the same time.", examples=["8"]
     )
-    omnitron_page_size: int = Field(
+    omnitron_page_size: Number = Field(
         default=100, ge=1, le=1000, description="Orders that one call asks for.", examples=["100"]
     )
-    omnitron_timeout_seconds: float = Field(
+    omnitron_timeout_seconds: SecondsOrParts = Field(
         default=10,
-        gt=0,
+        ge=0.1,
         le=60,
         description="How long a call to Omnitron waits for the next bytes of the answer.",
         examples=["10"],
     )
 
     # Fulfilment
-    replan_max_attempts: int = Field(
+    replan_max_attempts: Number = Field(
         default=0,
         ge=0,
+        le=1_000_000,
         description="A package becomes unavailable after so many attempts without success. 0 means no limit.",
         examples=["0"],
     )
-    location_exclusion_seconds: int = Field(
+    location_exclusion_seconds: Seconds = Field(
         default=7 * 24 * 60 * 60,
         ge=0,
+        le=10 * _YEAR_SECONDS,
         description="How long a line is kept away from a location that has rejected it.",
         examples=["604800"],
     )
-    inventory_discrepancy_min_age: int = Field(
+    inventory_discrepancy_min_age: Seconds = Field(
         default=0,
         ge=0,
+        le=_YEAR_SECONDS,
         description="A younger discrepancy is not cleared yet. 0 clears every discrepancy at each run.",
         examples=["0"],
     )
-    inventory_discrepancy_expiry_seconds: int = Field(
+    inventory_discrepancy_expiry_seconds: Seconds = Field(
         default=24 * 60 * 60,
         ge=1,
+        le=_YEAR_SECONDS,
         description="An older discrepancy is cleared, whatever INVENTORY_DISCREPANCY_MIN_AGE says.",
         examples=["86400"],
     )
@@ -248,7 +264,7 @@ def load(*, need_servers: bool, need_omnitron: bool = False) -> Settings:
 
 def warnings() -> list[str]:
     """What blocks nothing and yet is likely not meant; call it after `load()`."""
-    found = [*misspellings(environment(), map(str.upper, Settings.model_fields))]
+    found = [*misspellings(environment(), TASK_VARIABLES, map(str.upper, Settings.model_fields))]
     for key in TASK_KEYS:
         switch = current().switch(key)
         if isinstance(switch.cadence, Crontab) and has_two_day_fields(switch.cadence.expression):
@@ -256,18 +272,9 @@ def warnings() -> list[str]:
                 f"{switch.source}={switch.cadence.expression}: gives both a day of the month and a day of"
                 " the week; cron runs on either (Celery ran only on both)"
             )
-    if _moves_by_odd_minutes(current().zone):
-        found.append(
-            f"TIME_ZONE={current().time_zone}: moves its clock by less than an hour, and slots around the"
-            " change may be wrong; take another zone for what runs at night"
-        )
-    return found
-
-
-def _moves_by_odd_minutes(zone: ZoneInfo) -> bool:
-    year = datetime.now(zone).year
-    offsets = [datetime(year, month, 1, tzinfo=zone).utcoffset() or timedelta() for month in range(1, 13)]
-    return any((offset - offsets[0]) % _WHOLE_HOUR for offset in offsets)
+    given = environment()
+    left = {name: left_in(given.get(name, "")) for name in _AS_IT_IS}
+    return [*found, *(f"{name} {problem}, unless it is so" for name, problem in left.items() if problem)]
 
 
 def missing_servers() -> Iterable[Problem]:
@@ -291,14 +298,16 @@ def omnitron_problems(settings: Settings) -> Iterable[Problem]:
 
 
 def _problems_of(error: ValidationError) -> Iterable[Problem]:
+    given = environment()
     for detail in error.errors(include_url=False, include_context=False):
         name = str(detail["loc"][0])
+        value = given.get(name.upper(), str(detail["input"]))
         field = Settings.model_fields.get(name)
         # Also an address that is not one may hold a password.
-        hidden = field is None or "SecretStr" in str(field.annotation) or "@" in str(detail["input"])
-        problem = detail["msg"].removeprefix("Value error, ")
+        hidden = field is None or "SecretStr" in str(field.annotation) or "@" in value
+        problem = left_in(value) or detail["msg"].removeprefix("Value error, ")
         problem = problem[:1].lower() + problem[1:]
-        yield Problem(name.upper(), "(hidden)" if hidden else shown(detail["input"]), problem, _example(name))
+        yield Problem(name.upper(), "(hidden)" if hidden else shown(value), problem, _example(name))
 
 
 def _example(name: str) -> str:

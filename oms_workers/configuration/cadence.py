@@ -21,6 +21,8 @@ from zoneinfo import ZoneInfo
 from cronsim import CronSim, CronSimError
 
 from oms_workers.configuration.crontab import comes, count_slots, latest_slot, next_slot
+from oms_workers.configuration.crontab_fields import FIELD_NAMES, CadenceError, check_fields
+from oms_workers.configuration.products import read_product
 
 #: An interval longer than a week is a date, and dates are what crontabs are for.
 MAX_INTERVAL_SECONDS = 7 * 24 * 60 * 60
@@ -29,17 +31,6 @@ CRONTAB_EXAMPLE = "0,3,*,*,*"
 INTERVAL_EXAMPLE = "60*5"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_CRONTAB_FIELDS = ("minute", "hour", "day of the month", "month", "day of the week")
-_PRODUCT = re.compile(r"[0-9]+(\s*\*\s*[0-9]+)*")
-#: Names, numbers, lists, ranges and steps. cronsim knows more (`L`, `5#3`), cron does not.
-_CRONTAB_FIELD = re.compile(r"[0-9A-Za-z*,/-]+")
-_NUMBER_OR_NAME = re.compile(
-    r"[0-9]+|SUN|MON|TUE|WED|THU|FRI|SAT|JAN|FEB|MAR|APR|MAY|JUN|JUL|AUG|SEP|OCT|NOV|DEC", re.I
-)
-
-
-class CadenceError(ValueError):
-    """A schedule's text cannot be read; the message says why and what would be right."""
 
 
 class Cadence(Protocol):
@@ -135,22 +126,14 @@ def parse_interval(text: str) -> int:
     Returns the seconds, from 1 to `MAX_INTERVAL_SECONDS`.
     Raises `CadenceError` for anything else.
     """
-    if not _PRODUCT.fullmatch(text.strip()):
+    seconds = read_product(text)
+    if seconds is None:
         raise CadenceError("is not whole seconds, nor a product of them")
-    seconds = 1
-    for factor in text.split("*"):
-        seconds *= _bounded_factor(factor.strip())
-        if seconds > MAX_INTERVAL_SECONDS:
-            raise CadenceError("is more than 7 days (604800 s); use a crontab for longer")
+    if seconds > MAX_INTERVAL_SECONDS:
+        raise CadenceError("is more than 7 days (604800 s); use a crontab for longer")
     if seconds == 0:
         raise CadenceError("is 0 seconds; the shortest interval is 1 s")
     return seconds
-
-
-def _bounded_factor(digits: str) -> int:
-    """The factor's value, or something too large: Python refuses to read thousands of digits."""
-    significant = digits.lstrip("0")
-    return int(significant or "0") if len(significant) < 10 else MAX_INTERVAL_SECONDS + 1
 
 
 def parse_crontab(text: str) -> str:
@@ -163,27 +146,13 @@ def parse_crontab(text: str) -> str:
     if joined.startswith("@"):
         raise CadenceError("is a shorthand; write its five fields instead")
     fields = joined.split() if re.search(r"\s", joined) else joined.split(",")
-    if len(fields) != len(_CRONTAB_FIELDS):
+    if len(fields) != len(FIELD_NAMES):
         raise CadenceError(
             f"has {len(fields)} fields instead of five (minute, hour, day, month, weekday);"
             " a list within a field needs blanks between the fields, as in 0,30 3 * * 1-5"
         )
-    for name, field in zip(_CRONTAB_FIELDS, fields, strict=True):
-        _check_field(name, field)
+    check_fields(fields)
     return _runnable(" ".join(fields))
-
-
-def _check_field(name: str, field: str) -> None:
-    for term in field.split(","):
-        bounds, _, step = term.partition("/")
-        words = bounds.split("-") if bounds != "*" else []
-        readable = all(_NUMBER_OR_NAME.fullmatch(word) for word in words) and len(words) <= 2
-        if not (_CRONTAB_FIELD.fullmatch(term) and readable):
-            raise CadenceError(f"has no such {name} as {field!r}")
-        if "/" in term and (not step.isascii() or not step.isdigit() or len(step) > 2 or len(words) == 1):
-            raise CadenceError(
-                f"has the step {term!r} in its {name}; a step follows * or a range, as in */15"
-            )
 
 
 def _runnable(expression: str) -> str:
@@ -192,7 +161,7 @@ def _runnable(expression: str) -> str:
         CronSim(expression, _EPOCH)
     except CronSimError as error:
         name = _field_of(error)
-        value = expression.split()[_CRONTAB_FIELDS.index(name)]
+        value = expression.split()[FIELD_NAMES.index(name)]
         raise CadenceError(f"has {value!r} as its {name}, which no clock or calendar shows") from error
     if not comes(expression):
         raise CadenceError("names a day that never comes")

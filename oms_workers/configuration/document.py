@@ -38,6 +38,10 @@ Set these variables in the environment, or in a file `.env` in the working direc
 An empty value means unset. A wrong value ends every program with status 2. The message names each variable
 that is wrong, its value, the problem and an example. Secrets are never shown.
 
+A number of seconds may be a product, such as `60*60`. Write values without quotes, and comments on lines of
+their own, where the platform takes both for part of the value. `oms check` warns of a variable that is not
+known and likely misspelt, and of Celery's names, which have no effect here.
+
 The clock, the workers and most commands need `DATABASE_URL` and `REDIS_URL`. The task
 `get-omnitron-orders-cron` needs `OMNITRON_URL`. It also needs `OMNITRON_TOKEN`, or both `OMNITRON_USERNAME`
 and `OMNITRON_PASSWORD`.

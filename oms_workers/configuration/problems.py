@@ -1,9 +1,14 @@
 """What is wrong with a configuration, all of it in one message."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 _SHOWN_CHARACTERS = 80
+
+#: Some programs that set variables take quotes and comments for part of the value.
+_QUOTED = re.compile(r"""(['"`]).*\1|“.*”|‘.*’""", re.DOTALL)
+_COMMENT = re.compile(r"\s#")
 
 
 @dataclass(frozen=True)
@@ -34,3 +39,13 @@ class SettingsError(Exception):
 def shown(value: object) -> str:
     text = str(value)
     return repr(text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…")
+
+
+def left_in(value: str) -> str | None:
+    """What of the file that a value comes from is still in it, said as its problem; None for nothing."""
+    text = value.strip()
+    if len(text) > 1 and _QUOTED.fullmatch(text):
+        return "has quotes around its value; leave them out"
+    if _COMMENT.search(text):
+        return "has a comment after its value; put it on a line of its own"
+    return None

@@ -1,7 +1,6 @@
 """The three variables of each task: on or off, and when."""
 
-import difflib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 from zoneinfo import ZoneInfo
@@ -18,16 +17,14 @@ from oms_workers.configuration.cadence import (
     parse_interval,
 )
 from oms_workers.configuration.operations import OPERATIONS
-from oms_workers.configuration.problems import Problem, shown
+from oms_workers.configuration.problems import Problem, left_in, shown
 
 #: Each task has three variables: `KEY` (true or false, default true), `KEY_CRONTAB` (minute,hour,day,month,
 #: weekday) and `KEY_SCHEDULE` (seconds). At most one of the last two may be set.
 TASK_KEYS = tuple(operation.key for operation in OPERATIONS)
+TASK_VARIABLES = tuple(key + suffix for key in TASK_KEYS for suffix in ("", "_CRONTAB", "_SCHEDULE"))
 
 T = TypeVar("T")
-
-#: How alike an unknown variable must be to a task's key to be taken for a misspelling of it.
-_MISSPELLING_CUTOFF = 0.9
 
 
 @dataclass(frozen=True)
@@ -50,7 +47,8 @@ def _read_switch(key: str, variables: Mapping[str, str], zone: ZoneInfo, problem
         try:
             return parse(variables[variable]) if variable in variables else None
         except ValueError as error:
-            problems.append(Problem(variable, shown(variables[variable]), str(error), example))
+            value = variables[variable]
+            problems.append(Problem(variable, shown(value), left_in(value) or str(error), example))
             return None
 
     enabled = read(key, _read_bool, "false")
@@ -73,11 +71,3 @@ def _read_bool(text: str) -> bool:
         return TypeAdapter(bool).validate_python(text.strip())
     except ValidationError:
         raise ValueError("is neither true nor false") from None
-
-
-def misspellings(variables: Mapping[str, str], others: Iterable[str]) -> Iterable[str]:
-    keys = [key + suffix for key in TASK_KEYS for suffix in ("", "_CRONTAB", "_SCHEDULE")]
-    known = {*keys, *others}
-    for name in sorted(set(variables) - known):
-        for close in difflib.get_close_matches(name, keys, n=1, cutoff=_MISSPELLING_CUTOFF):
-            yield f"{name} is not known and has no effect; is {close} meant?"

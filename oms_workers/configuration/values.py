@@ -1,5 +1,6 @@
 """What a variable's value has to be, checked by whoever will use it; a secret is never quoted."""
 
+import re
 from collections.abc import Callable
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -7,7 +8,13 @@ from zoneinfo import ZoneInfo
 
 import redis
 from psycopg.conninfo import conninfo_to_dict
-from pydantic import AfterValidator, SecretStr
+from pydantic import AfterValidator, BeforeValidator, SecretStr
+
+from oms_workers.configuration.problems import left_in
+from oms_workers.configuration.products import read_digits, read_product
+
+_DIGITS = re.compile(r"[0-9]+")
+_DECIMAL = re.compile(r"[0-9]{1,9}\.[0-9]{1,9}")
 
 #: What zoneinfo finds on some machines and is no zone of the IANA database.
 _MACHINES_OWN_ZONES = ("localtime", "posixrules")
@@ -16,6 +23,8 @@ _MACHINES_OWN_ZONES = ("localtime", "posixrules")
 def _url_with(*schemes: str, host_required: bool) -> AfterValidator:
     def check(value: Any) -> Any:
         url = value.get_secret_value() if isinstance(value, SecretStr) else value
+        if problem := left_in(url):
+            raise ValueError(problem)
         try:
             parts = urlsplit(url)
             parts.port  # noqa: B018 - the property raises where the port is no number
@@ -51,9 +60,35 @@ def _readable_by(parse: Callable[[str], object], program: str) -> AfterValidator
 
 def _token(value: SecretStr) -> SecretStr:
     token = value.get_secret_value().strip()
+    if problem := left_in(token):
+        raise ValueError(problem)
     if not token.isascii() or not token.isprintable() or " " in token:
         raise ValueError("holds signs that an HTTP header cannot have")
     return SecretStr(token)
+
+
+def _whole_number(value: Any) -> Any:
+    """A default is a number already; pydantic would take `1_000` and `1.0` for whole numbers too."""
+    if not isinstance(value, str):
+        return value
+    if not _DIGITS.fullmatch(value.strip()):
+        raise ValueError("is not a whole number")
+    return read_digits(value.strip())
+
+
+def _seconds(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    seconds = read_product(value)
+    if seconds is None:
+        raise ValueError("is not whole seconds, nor a product of them such as 60*60")
+    return seconds
+
+
+def _seconds_or_parts(value: Any) -> Any:
+    """A timeout may also have parts of a second."""
+    is_decimal = isinstance(value, str) and _DECIMAL.fullmatch(value.strip())
+    return float(value) if is_decimal else _seconds(value)
 
 
 def _time_zone(name: str) -> str:
@@ -78,4 +113,7 @@ RedisUrl = Annotated[
 ]
 HttpUrl = Annotated[str, _url_with("http", "https", host_required=True)]
 Token = Annotated[SecretStr, AfterValidator(_token)]
+Number = Annotated[int, BeforeValidator(_whole_number)]
+Seconds = Annotated[int, BeforeValidator(_seconds)]
+SecondsOrParts = Annotated[float, BeforeValidator(_seconds_or_parts)]
 TimeZoneName = Annotated[str, AfterValidator(_time_zone)]

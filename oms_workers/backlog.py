@@ -3,13 +3,16 @@
 register_waiting(Waiting("orders held", since(Order.placed_at).where(...)))
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from peewee import SQL, fn
+from peewee import SQL, Select, fn
 
 from oms_workers.errors import OmsError
+
+#: A list says exactly how many more there are up to this number, so that its cost has a bound.
+MOST_COUNTED = 1_000
 
 
 class DoubleWaitingError(OmsError):
@@ -51,3 +54,17 @@ def count_since(moment: Any, *conditions: Any) -> Any:
     """The query for how many rows of a model meet the conditions, and the oldest `moment` of them."""
     counted = moment.model.select(fn.COUNT(SQL("*")).alias("waiting"), fn.MIN(moment).alias("oldest"))
     return counted.where(*conditions) if conditions else counted
+
+
+def first_rows(model: Any, order: Sequence[Any], *conditions: Any, limit: int) -> Any:
+    """The first rows that meet the conditions, as a table `page` to join: `id`, `position` and `total`.
+
+    `total` is how many there are, from the same statement; beyond the page it counts at most
+    `MOST_COUNTED` + 1 rows.
+    """
+    position = fn.ROW_NUMBER().over(order_by=[*order]).alias("position")
+    found = model.select(model.id, position)
+    found = found.where(*conditions) if conditions else found
+    counted = found.order_by(SQL("position")).limit(limit + MOST_COUNTED + 1).alias("found")
+    columns = [counted.c.id, counted.c.position, fn.COUNT(SQL("*")).over().alias("total")]
+    return Select([counted], columns).order_by(counted.c.position).limit(limit).alias("page")

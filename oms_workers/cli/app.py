@@ -13,9 +13,13 @@ from oms_workers.cli import (
     explain,
     load,
     migrate,
+    orders,
+    packages,
     reconcile,
     release,
+    replan,
     run,
+    runs,
     schedules,
     status,
     up,
@@ -36,10 +40,14 @@ app.command("schedules")(schedules.schedules)
 app.command("migrate")(migrate.migrate)
 app.command("run")(run.run)
 app.command("status")(status.status)
+app.command("runs")(runs.runs)
+app.command("orders")(orders.orders)
+app.command("packages")(packages.packages)
 app.command("load")(load.load)
 app.command("explain")(explain.explain)
 app.command("command")(command.command)
 app.command("release")(release.release)
+app.command("replan")(replan.replan)
 app.command("reconcile")(reconcile.reconcile)
 app.command("up")(up.up)
 

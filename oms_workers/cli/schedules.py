@@ -9,14 +9,12 @@ import typer
 
 import settings
 from oms_workers.cli.arguments import text
+from oms_workers.cli.instants import instant
 from oms_workers.cli.output import print_json, print_table
 from oms_workers.cli.program import begin
 from oms_workers.configuration.cadence import Cadence, Interval
 from oms_workers.scheduling import table
 from oms_workers.scheduling.table import Task
-
-#: Years in which every cadence has slots on both sides.
-_FIRST_YEAR, _LAST_YEAR = 1971, 2400
 
 
 def schedules(
@@ -32,7 +30,7 @@ def schedules(
     Example: oms schedules --next 5 --now 2026-03-29T00:00:00+01:00
     """
     configuration = begin(need_servers=False)
-    after = _instant(now or "")
+    after = instant(now) if now else datetime.now(UTC)
     found = [
         _describe(task, islice(_slots(task.cadence, after), next_), configuration) for task in table.tasks()
     ]
@@ -52,18 +50,6 @@ def schedules(
             for task in found
         ],
     )
-
-
-def _instant(text: str) -> datetime:
-    if not text:
-        return datetime.now(UTC)
-    try:
-        moment = datetime.fromisoformat(text)
-        if not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
-            raise ValueError
-    except ValueError:
-        raise typer.BadParameter(f"{text!r} is no ISO 8601 instant; try 2026-03-29T00:00:00+01:00") from None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=settings.current().zone)).astimezone(UTC)
 
 
 def _slots(cadence: Cadence, after: datetime) -> Iterator[datetime]:

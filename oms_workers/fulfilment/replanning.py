@@ -66,7 +66,7 @@ class UnplannedPackages(Source):
         """
         done = self._done()
         if not self._candidates and done != self._done_before:
-            self._candidates = find_candidates(self._states, slot=self._slot, now=self._now, limit=CANDIDATES)
+            self._candidates = self._find()
             self._done_before = done
         return bool(self._candidates)
 
@@ -84,6 +84,9 @@ class UnplannedPackages(Source):
 
     def width(self, limit: int) -> int:
         return len(self._candidates[:limit])
+
+    def _find(self) -> list[Candidate]:
+        return find_candidates(self._states, slot=self._slot, now=self._now, limit=CANDIDATES)
 
     def _done(self) -> int:
         counts, losses = self._progress.counts, self._progress.losses

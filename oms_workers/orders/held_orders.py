@@ -1,13 +1,19 @@
 """Orders that a rule holds for a person, and letting them go."""
 
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
 from oms_workers.audit_events.door import Change, Door
-from oms_workers.database import connection, database_now, transaction
+from oms_workers.database import connection, database_now, retry_transient, transaction
 from oms_workers.errors import OmsError
 from oms_workers.orders.models import Order, OrderState
+from oms_workers.orders.naming import is_called
 from oms_workers.orders.states import ORDER
-from oms_workers.sets import among, fetch, for_change, one_of
+from oms_workers.sets import among, column, fetch, for_change, one_of
+
+#: Orders that are let go in one transaction: planners wait for no longer than a fraction of a second.
+BATCH = 500
 
 
 class NotHeldError(OmsError):
@@ -18,21 +24,51 @@ class _HeldOrder(NamedTuple):
     id: int
 
 
-def release_order(number: str, *, actor: str) -> None:
-    """Let what is held under this number be planned again, with the scenarios and the stock of then.
+def release_order(name: str, *, actor: str, reason: str | None = None) -> None:
+    """Let what is held under this number or Omnitron key be planned again, with the scenarios of then.
 
     Raises `NotHeldError` for an order that is not held, or not there.
     """
-    held = (
-        Order.select(Order.id)
-        .where(Order.number == number, among(Order.state, [OrderState.HELD]))
-        .order_by(Order.id)
-    )
-    with connection(), transaction():
-        orders = fetch(for_change(held), _HeldOrder)
-        if not orders:
-            raise NotHeldError(f"No order {number!r} is held; `oms explain {number}` says what it is.")
-        with Door(actor, database_now()) as door:
-            ids = [order.id for order in orders]
-            door.change(ORDER, [Change(id_, OrderState.HELD, OrderState.WAITING, "released") for id_ in ids])
-            Order.update({Order.next_plan_at: door.at}).where(one_of(Order.id, ids)).execute()
+    with connection():
+        if not retry_transient(lambda: _release(is_called(name), actor, reason)):
+            raise NotHeldError(f"No order {name!r} is held; `oms explain {name}` says what it is.")
+
+
+def release_all_held(*, actor: str, reason: str) -> int:
+    """Let every order go that is held now; returns how many there were.
+
+    One that a rule holds again meanwhile stays held.
+    """
+    released = 0
+    with connection():
+        # By the index orders_held.
+        held = column(Order.select(Order.id).where(_is_held()).order_by(Order.id))
+        for ids in _batches(held):
+            released += retry_transient(partial(_release, one_of(Order.id, ids), actor, reason))
+    return released
+
+
+def _release(condition: Any, actor: str, reason: str | None) -> int:
+    """Let the held orders go that meet the condition, in one transaction; returns how many did."""
+    with transaction():
+        held = Order.select(Order.id).where(condition, _is_held()).order_by(Order.id)
+        ids = [order.id for order in fetch(for_change(held), _HeldOrder)]
+        if ids:
+            content = {"reason": reason} if reason else {}
+            with Door(actor, database_now()) as door:
+                door.change(ORDER, [_released(id_, content) for id_ in ids])
+                Order.update({Order.next_plan_at: door.at}).where(one_of(Order.id, ids)).execute()
+        return len(ids)
+
+
+def _released(order_id: int, content: dict[str, str]) -> Change:
+    return Change(order_id, OrderState.HELD, OrderState.WAITING, "released", content)
+
+
+def _is_held() -> Any:
+    return among(Order.state, [OrderState.HELD])
+
+
+def _batches(ids: Sequence[int]) -> Iterator[Sequence[int]]:
+    for start in range(0, len(ids), BATCH):
+        yield ids[start : start + BATCH]

@@ -1,15 +1,17 @@
 """The rows of `scheduled_runs`: what the ledger reads and writes of them."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from peewee import IntegrityError, fn
 
+from oms_workers.backlog import first_rows
 from oms_workers.database import transaction
 from oms_workers.scheduling.liveness import holds_lock
 from oms_workers.scheduling.models import RunState, ScheduledRun, SkipReason, Trigger
-from oms_workers.sets import among, exists, fetch_one, not_among
+from oms_workers.sets import among, exists, fetch, fetch_one, not_among
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,22 @@ class LastRun(NamedTuple):
     result: dict[str, Any] | None
     error: str | None
     worker: str | None
+
+
+class ListedRun(NamedTuple):
+    """A run in a list; `total` is how many there are."""
+
+    task: str
+    slot: datetime
+    state: RunState
+    reason: SkipReason | None
+    trigger: Trigger
+    attempts: int
+    next_attempt_at: datetime | None
+    started_at: datetime | None
+    finished_at: datetime | None
+    error: str | None
+    total: int
 
 
 def covering(task: str, slot: datetime) -> CoveringRow | None:
@@ -212,6 +230,23 @@ def newest_of_its_own(task: str) -> LastRun | None:
         .limit(1)
     )
     return fetch_one(query, LastRun)
+
+
+def newest_runs(
+    states: Iterable[RunState], *, task: str | None, since: datetime | None, limit: int
+) -> list[ListedRun]:
+    """The newest runs in these states, of one task or of all, whose slots are at or after `since`.
+
+    By the index on slot, or the one on (task, slot).
+    """
+    conditions = [among(ScheduledRun.state, states)]
+    conditions += [ScheduledRun.task == task] if task is not None else []
+    conditions += [ScheduledRun.slot >= since] if since is not None else []
+    order = (ScheduledRun.slot.desc(), ScheduledRun.id.desc())
+    page = first_rows(ScheduledRun, order, *conditions, limit=limit)
+    columns = [getattr(ScheduledRun, name) for name in ListedRun._fields[:-1]]
+    query = ScheduledRun.select(*columns, page.c.total).join(page, on=page.c.id == ScheduledRun.id)
+    return fetch(query.order_by(page.c.position), ListedRun)
 
 
 def _select_last_run(task: str) -> Any:

@@ -109,7 +109,7 @@ def _part(package: LockedPackage, request: Request, circumstances: Circumstances
     ]
     lock({(new.sku, new.location_id) for new in kept})
     reserve(kept, reason="PRODUCT_NOT_FOUND_ADVANCED", at=at)
-    new = _add_package(package, circumstances)
+    new = _add_package(package, request.reason, circumstances)
     _move_items(missing, new.id)
     meaning = request.meaning or Meaning.ALL
     _deny(package, request.missing, meaning, "PRODUCT_NOT_FOUND_ADVANCED", circumstances)
@@ -176,7 +176,7 @@ class _PartedItem(NamedTuple):
     state: PackageState
 
 
-def _add_package(package: LockedPackage, circumstances: Circumstances) -> _PartedPackage:
+def _add_package(package: LockedPackage, reason: str | None, circumstances: Circumstances) -> _PartedPackage:
     (new_id,) = Package.next_ids(1)
     before = Package.select(Package.id).where(Package.order == package.order_id).count()
     number = f"P{package.order_id}-{before + 1}"
@@ -186,7 +186,7 @@ def _add_package(package: LockedPackage, circumstances: Circumstances) -> _Parte
     circumstances.door.create(
         PACKAGE,
         [new],
-        contents=[{"order": package.order_id}],
+        contents=[{"order": package.order_id, "reason": reason or f"was missing from {package.number}"}],
         created_at=circumstances.at,
         changed_at=circumstances.at,
     )

@@ -1,0 +1,137 @@
+"""Planning packages again that a person names, now and whatever the schedule says.
+
+They are planned by the rules of `replanning`, but for one: it does not matter whether an attempt may differ
+from the last one. An attempt by hand never makes a package unavailable.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import NamedTuple
+
+from oms_workers.audit_events.door import name_of
+from oms_workers.database import connection, database_now
+from oms_workers.errors import OmsError
+from oms_workers.fulfilment.batches import Progress, plan_in_batches
+from oms_workers.fulfilment.candidates import Candidate
+from oms_workers.fulfilment.models import OrderExecutionPlan, PlanState
+from oms_workers.fulfilment.replanning import UnplannedPackages
+from oms_workers.orders.models import Order, OrderState
+from oms_workers.orders.naming import is_called
+from oms_workers.packages.models import UNPLANNED_STATES, Package, PackageState
+from oms_workers.scheduling.run import Run
+from oms_workers.sets import among, fetch, one_of
+
+#: Longer than planning all that a command line can name takes.
+BUDGET = timedelta(minutes=5)
+
+
+class NothingToReplanError(OmsError):
+    """What is named does not wait for another plan."""
+
+
+class Replanned(NamedTuple):
+    """A package that was named, directly or with its order, and the packages that have replaced it.
+
+    Without any, `outcome` says why it still waits.
+    """
+
+    number: str
+    outcome: str
+    packages: tuple[str, ...]
+
+
+class _Named(NamedTuple):
+    id: int
+    order_id: int
+    number: str
+    state: PackageState
+    replan_attempts: int
+    order_state: OrderState
+
+
+class _Replacement(NamedTuple):
+    replaced: int
+    number: str
+
+
+class NamedPackages(UnplannedPackages):
+    """These packages, whether or not an attempt has a chance to differ from the last."""
+
+    def __init__(self, run: Run, named: Sequence[_Named], actor: str, progress: Progress) -> None:
+        super().__init__(run, UNPLANNED_STATES, actor, 0, progress)
+        self._named = [Candidate(package.id, package.order_id) for package in named]
+
+    def _find(self) -> list[Candidate]:
+        return [*self._named]
+
+
+def replan_by_hand(names: Sequence[str], *, actor: str) -> list[Replanned]:
+    """Plan these packages now, by number, or those of these orders that wait for another plan.
+
+    Raises `NothingToReplanError` where one of the names has nothing that waits; then nothing has changed.
+    """
+    with connection():
+        named = {package.id: package for name in dict.fromkeys(names) for package in _find(name)}
+        progress = Progress(Counter(looked_at=0, replanned=0, packages=0, without_success=0))
+        run = Run(database_now(), budget=BUDGET)
+        plan_in_batches(run, NamedPackages(run, [*named.values()], actor, progress), progress)
+        return _outcomes(named)
+
+
+def _find(name: str) -> list[_Named]:
+    packages = _select(Package.number == name)
+    unplanned = [package for package in packages or _select(is_called(name)) if _waits(package)]
+    if unplanned:
+        return unplanned
+    states = ", ".join(name_of(state) for state in UNPLANNED_STATES)
+    if packages:
+        raise NothingToReplanError(
+            f"{name} is {name_of(packages[0].state)}; only a package that is {states} waits for another plan."
+        )
+    raise NothingToReplanError(
+        f"No package {name!r}, and no order with packages that are {states}; see `oms explain {name}`."
+    )
+
+
+def _waits(package: _Named) -> bool:
+    return package.state in UNPLANNED_STATES and package.order_state is OrderState.PLANNED
+
+
+def _select(condition: object) -> list[_Named]:
+    columns = (Package.id, Package.order, Package.number, Package.state, Package.replan_attempts)
+    query = Package.select(*columns, Order.state.alias("order_state")).join(Order).where(condition)
+    return fetch(query.order_by(Package.id), _Named)
+
+
+def _outcomes(named: dict[int, _Named]) -> list[Replanned]:
+    now = {package.id: package for package in _select(one_of(Package.id, [*named]))}
+    replacements = _replacements([*named])
+    return [
+        Replanned(
+            before.number,
+            _outcome(before, now[id_]),
+            tuple(found.number for found in replacements if found.replaced == id_),
+        )
+        for id_, before in named.items()
+    ]
+
+
+def _outcome(before: _Named, after: _Named) -> str:
+    if after.state not in UNPLANNED_STATES:
+        return "replanned"
+    if after.replan_attempts > before.replan_attempts:
+        return f"still {name_of(after.state)}: no rule could place it"
+    return f"still {name_of(after.state)}: nothing of it is available, or another process works on its order"
+
+
+def _replacements(package_ids: Sequence[int]) -> list[_Replacement]:
+    """The packages of the plans that replaced these, by the index order_execution_plans_package."""
+    plan = OrderExecutionPlan
+    query = (
+        plan.select(plan.package_id.alias("replaced"), Package.number)
+        .join(Package, on=Package.plan_id == plan.id)
+        .where(one_of(plan.package_id, package_ids), among(plan.state, [PlanState.COMPLETED]))
+        .order_by(Package.id)
+    )
+    return fetch(query, _Replacement)

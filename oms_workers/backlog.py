@@ -5,6 +5,7 @@ register_waiting(Waiting("orders held", since(Order.placed_at).where(...)))
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from peewee import SQL, Select, fn
@@ -25,13 +26,17 @@ class Waiting:
 
     `query` makes the query for how many there are, and since when the oldest waits: see `count_since`. It
     must use an index that holds only what waits. Where `at_locations` is true, people at the locations work
-    on it. With neither a task nor people at locations, it waits for an operator.
+    on it. With neither a task nor people at locations, it waits for an operator. What waits for longer than
+    `patience` is a finding of `oms status --check`; None where it may rightly wait for any time. `arrived` is
+    the query for since when it waits here, where the moment of `query` may lie long before.
     """
 
     state: str
     query: Callable[[], Any]
     env_keys: tuple[str, ...] = ()
     at_locations: bool = False
+    patience: timedelta | None = None
+    arrived: Callable[[], Any] | None = None
 
 
 _registered: dict[str, Waiting] = {}

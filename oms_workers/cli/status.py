@@ -11,18 +11,33 @@ from oms_workers.cli.program import begin
 from oms_workers.operation.status import collect
 
 
-def status(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
-    """Show clock, workers, queues, each task's last run, and what waits in each state.
+def status(
+    check: Annotated[
+        bool, typer.Option("--check", help="Only say what is wrong, and end with status 1 if anything is.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Show clock, workers, queues, each task's last run, what waits in each state, and what is wrong.
+
+    With --check the status is 1 when the clock is silent, no worker lives, a task is late, something waits
+    too long, or a stamp lies in the future.
 
     Example: oms status --json
+    Example: oms status --check
     """
     begin()
     now = datetime.now(UTC)
     found = collect(now)
     if as_json:
         print_json(found)
-    else:
+    elif not check:
         _print(found, now)
+    elif not found["findings"]:
+        print("Everything moves.")
+    if check and found["findings"]:
+        if not as_json:
+            print("\n".join(found["findings"]), file=sys.stderr)
+        sys.exit(1)
     if found["problem"]:
         print(found["problem"], file=sys.stderr)
         sys.exit(1)
@@ -52,6 +67,9 @@ def _print(found: dict[str, Any], now: datetime) -> None:
         ],
         title="\nBacklog",
     )
+    for finding in found["findings"]:
+        console().print(f"\n! {finding}", style="bold red", markup=False, end="")
+    console().print()
 
 
 def _line(task: dict[str, Any], now: datetime) -> tuple[object, ...]:

@@ -1,17 +1,13 @@
 """Whether everything moves: the clock, the workers, the queues, each task's last run, and what waits."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-import settings
 from oms_workers.database import connection
-from oms_workers.operation import backlog, queues
+from oms_workers.operation import backlog, findings, queues
 from oms_workers.operation.services import ServiceError, answering
 from oms_workers.scheduling import ledger, table, tick
 from oms_workers.scheduling.liveness import living_workers
-
-#: A clock that has sent no tick for so many periods is not alive.
-SILENT_TICKS = 2
 
 
 def collect(now: datetime) -> dict[str, Any]:
@@ -26,7 +22,7 @@ def collect(now: datetime) -> dict[str, Any]:
     except ServiceError as error:
         problem = str(error)
     with answering("PostgreSQL"), connection():
-        return {
+        found = {
             "problem": problem,
             "clock": _clock(now, sent_at),
             "workers": _workers(),
@@ -34,15 +30,14 @@ def collect(now: datetime) -> dict[str, Any]:
             "tasks": [_task(task, now) for task in table.tasks()],
             "backlog": backlog.backlog(),
         }
+        return {**found, "findings": findings.find(found, now)}
 
 
 def _clock(now: datetime, sent_at: datetime | None) -> dict[str, Any]:
-    ran_at = tick.last_run()
-    patience = timedelta(seconds=SILENT_TICKS * settings.current().tick_seconds + 5)
     return {
-        "alive": sent_at is not None and now - sent_at < patience,
+        "alive": findings.is_alive(sent_at, now),
         "tick_sent_at": sent_at,
-        "tick_ran_at": ran_at,
+        "tick_ran_at": tick.last_run(),
     }
 
 

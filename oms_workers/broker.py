@@ -21,6 +21,7 @@ from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
 import settings
+from oms_workers.consumer import Consumer, Threads
 from oms_workers.errors import OmsError
 
 logger = logging.getLogger(__name__)
@@ -65,6 +66,15 @@ class Broker(RedisBroker):
 
     client: Client
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)  # type: ignore[no-untyped-call]
+        #: What the consumers of this process may take; its worker says how many threads it has.
+        self.threads = Threads(1)
+
+    @property
+    def consumer_class(self) -> type[Consumer]:
+        return Consumer
+
     def enqueue(self, message: dramatiq.Message, *, delay: int | None = None) -> dramatiq.Message:
         deadline = time.monotonic() + OUTAGE_PATIENCE_SECONDS
         waiting = False
@@ -84,6 +94,19 @@ def _passes(error: redis.RedisError) -> bool:
     """Whether a refusal passes by itself: an outage, a failover, no memory or disk left at the moment."""
     passing = (redis.ConnectionError, redis.OutOfMemoryError, redis.ReadOnlyError)
     return isinstance(error, passing) or str(error).startswith("MISCONF")
+
+
+class TakeWhatCanBegin(Middleware):
+    """A worker takes as many messages as it has threads, whatever the number of its queues."""
+
+    def before_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
+        if isinstance(broker, Broker):
+            broker.threads = Threads(worker.worker_threads)
+
+    def before_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:  # noqa: ARG002
+        if isinstance(broker, Broker):
+            # Its threads begin nothing more.
+            broker.threads.count = 0
 
 
 class StopOnce(Middleware):
@@ -123,6 +146,7 @@ def make_client(configuration: settings.Settings) -> Client:
 def make_broker(configuration: settings.Settings) -> Broker:
     middleware = [
         StopOnce(),
+        TakeWhatCanBegin(),
         # A run that never ends is ended; each actor has its own limit, above its time budget.
         TimeLimit(time_limit=120_000),
         # An actor reads the slot that its message is about.
@@ -132,7 +156,7 @@ def make_broker(configuration: settings.Settings) -> Broker:
         # Registers the `periodic` option that the clock reads.
         PeriodiqMiddleware(skip_delay=NEVER_SKIP_SECONDS),
     ]
-    return Broker(  # type: ignore[no-untyped-call]
+    return Broker(
         client=make_client(configuration), middleware=middleware, maintenance_chance=MAINTENANCE_CHANCE
     )
 

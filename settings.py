@@ -87,7 +87,7 @@ class Settings(BaseSettings):
         4,
         ge=1,
         le=100,
-        description="Connections to PostgreSQL of one worker process. Its lock needs one more.",
+        description="Connections to PostgreSQL of one worker process. Its lock and the tick need two more.",
         examples=["4"],
     )
     redis_max_connections: Number = Field(

@@ -6,6 +6,7 @@ waits on anything else. Inside, `rows()` and `execute()` run plain SQL, and `tra
 
 import logging
 import random
+import threading
 import time
 from collections import namedtuple
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,7 +17,7 @@ from typing import Any, TypeVar, overload
 
 import psycopg
 from peewee import SQL, DataError, IntegrityError, InterfaceError, Model, OperationalError, Select, Value, fn
-from playhouse.pool import MaxConnectionsExceeded
+from playhouse.pool import MaxConnectionsExceeded, PooledDatabase
 from playhouse.postgres_ext import PooledPsycopg3Database
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.types.json import Jsonb
@@ -61,8 +62,23 @@ _SESSION = {
 }
 
 
+class _Beside(threading.local):
+    """Whether this thread's connection is one beside the pool."""
+
+    active = False
+
+
+_beside = _Beside()
+
+
 class _Database(PooledPsycopg3Database):
     """The pool, which learns its address from the settings when the first connection is opened."""
+
+    def _connect(self) -> Any:
+        return super(PooledDatabase, self)._connect() if _beside.active else super()._connect()
+
+    def _close(self, conn: Any, close_conn: bool = False) -> None:  # noqa: FBT001, FBT002 - peewee's signature
+        super()._close(conn, close_conn or _beside.active)
 
     def connect(self, reuse_if_open: bool = False) -> bool:  # noqa: FBT001, FBT002 - peewee's signature
         if self.deferred:
@@ -157,6 +173,20 @@ def connection() -> Iterator[None]:
         yield
     finally:
         database.close()
+
+
+@contextmanager
+def connection_beside_pool() -> Iterator[None]:
+    """Like `connection()`, for a thread that must not wait until others give theirs back.
+
+    It opens a connection of its own, and closes it at the end of the block.
+    """
+    _beside.active = True
+    try:
+        with connection():
+            yield
+    finally:
+        _beside.active = False
 
 
 def _open() -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import settings
 from oms_workers import broker
 from oms_workers.broker import Broker, Job
-from oms_workers.scheduling import table, tick
+from oms_workers.scheduling import table, tick, ticker
 from oms_workers.scheduling.actor import job_of
 from oms_workers.scheduling.process import WorkerProcess
 
@@ -15,9 +15,10 @@ def begin(rows: Iterable[table.Task], *, jobs: Iterable[Job] = ()) -> Broker:
     made = broker.start(settings.current())
     made.add_middleware(tick.TickSent())
     made.add_middleware(WorkerProcess())
+    made.add_middleware(ticker.TickerThread())
     table.register(rows)
     operations = [job_of(task.operation) for task in table.tasks()]
-    for job in (tick.JOB, *operations, *jobs):
+    for job in (ticker.JOB, *operations, *jobs):
         job.declare(made)
     tick.schedule()
     return made

@@ -2,24 +2,29 @@
 
 Its slots lie half a period after the full minute. By then the minute's own messages have arrived, so nothing
 healthy is sent twice. The tick also closes the runs of dead workers and deletes old rows.
+
+It needs neither a queue nor a free worker thread: `ticker.py` has the thread that asks whether it is due.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import dramatiq
 from dramatiq.middleware import Middleware
+from peewee import Select, fn
 
 import settings
-from oms_workers.broker import Job, current, stopping
+from oms_workers.broker import current, stopping
 from oms_workers.configuration.cadence import Interval
-from oms_workers.database import UNREACHABLE, connection, database_now, is_unreachable
+from oms_workers.database import UNREACHABLE, connection, database, database_now, is_unreachable
 from oms_workers.scheduling import known_cadences, ledger, orphans, process, retention, table
 from oms_workers.scheduling.actor import send
 from oms_workers.scheduling.clock import PeriodicCadence
-from oms_workers.scheduling.models import Trigger
+from oms_workers.scheduling.models import ScheduledTask, Trigger
+from oms_workers.sets import column, fetch
 
 logger = logging.getLogger(__name__)
 
@@ -28,8 +33,11 @@ TICK = "oms.scheduling.tasks.tick"
 #: Where the clock leaves the time of its last tick message, for `oms status`.
 SENT_KEY = "oms:tick:sent_at"
 
-#: Workers take a tick before other messages, because the slots that it finds are late already.
-TICK_PRIORITY = -10
+#: The class of the advisory lock ("omst") by which one process at a time ticks, and its only key.
+_LOCK = (0x6F6D7374, 0)
+
+#: A tick that is late by so much is run without the lock: its holder may be frozen. Two ticks do no harm.
+LATE_AFTER = timedelta(seconds=12)
 
 
 class TickCadence(PeriodicCadence):
@@ -53,6 +61,55 @@ def tick_cadence() -> Interval:
     """Every `TICK_SECONDS`, half a period after the full ones."""
     seconds = settings.current().tick_seconds
     return Interval(seconds, offset=seconds // 2)
+
+
+def tick_if_due() -> bool:
+    """Tick, unless that was done since the newest slot or another process is at it. Needs a connection."""
+    if not is_due(tick_cadence(), *_last_and_now()):
+        return False
+    with _only_one() as alone:
+        # Whoever had the lock before may have ticked meanwhile.
+        due = is_due if alone else is_late
+        if not due(tick_cadence(), *_last_and_now()):
+            return False
+        tick()
+        return True
+
+
+def is_due(cadence: Interval, last: datetime | None, now: datetime) -> bool:
+    """Whether no tick was run, the `last` one included, since the newest slot."""
+    return last is None or last < cadence.latest(now)
+
+
+def is_late(cadence: Interval, last: datetime | None, now: datetime) -> bool:
+    """Whether the next tick after the `last` one is so late that whoever has the lock must be frozen."""
+    return last is not None and now - last > timedelta(seconds=cadence.seconds) + LATE_AFTER
+
+
+class _LastAndNow(NamedTuple):
+    last: datetime | None
+    now: datetime
+
+
+def _last_and_now() -> _LastAndNow:
+    """When a tick was last run, and PostgreSQL's time. What its clock says to be still ahead is left out."""
+    columns = (fn.MAX(ScheduledTask.last_seen).alias("last"), fn.clock_timestamp().alias("now"))
+    query = ScheduledTask.select(*columns).where(
+        ScheduledTask.task == TICK,
+        ScheduledTask.last_seen <= fn.clock_timestamp(),
+    )
+    return fetch(query, _LastAndNow)[0]
+
+
+@contextmanager
+def _only_one() -> Iterator[bool]:
+    """Whether no other process ticks during the block."""
+    alone = bool(column(Select([], [fn.pg_try_advisory_lock(*_LOCK)]).bind(database))[0])
+    try:
+        yield alone
+    finally:
+        if alone:
+            column(Select([], [fn.pg_advisory_unlock(*_LOCK)]).bind(database))
 
 
 def tick() -> None:
@@ -127,6 +184,3 @@ def schedule() -> None:
     for task in table.tasks():
         if task.enabled:
             task.actor.options["periodic"] = PeriodicCadence(task.cadence)
-
-
-JOB = Job(TICK, tick, {"priority": TICK_PRIORITY, "time_limit": 60_000})

@@ -10,11 +10,14 @@ from oms_workers.database import database_now, execute
 from oms_workers.scheduling import known_cadences, process, table
 from oms_workers.scheduling.actor import job_of
 from oms_workers.scheduling.table import Task
+from oms_workers.scheduling.ticker import TickerThread
 from tests.scheduling import operations
 
 
 @pytest.fixture
-def task(db: None, configure: Callable[..., object]) -> Iterator[Task]:
+def task(db: None, configure: Callable[..., object], monkeypatch: pytest.MonkeyPatch) -> Iterator[Task]:
+    # A worker of these tests does not tick by itself: what is sent is the test's to say.
+    monkeypatch.setattr(TickerThread, "after_worker_boot", lambda self, broker, worker: None)
     before = table.tasks()
     if operations.TASK.path not in current().actors:
         job_of(operations.TASK.operation).declare(current())

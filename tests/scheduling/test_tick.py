@@ -11,7 +11,7 @@ from peewee import OperationalError
 from oms_workers.broker import current
 from oms_workers.configuration.cadence import Interval
 from oms_workers.database import database_now, execute, rows
-from oms_workers.scheduling import known_cadences, ledger, liveness, process, retention, table, tick
+from oms_workers.scheduling import known_cadences, ledger, liveness, process, retention, table, tick, ticker
 from oms_workers.scheduling.table import Task
 
 DEAD = "elsewhere/1/00000000"
@@ -177,7 +177,7 @@ def test_it_keeps_the_cadences_seen_without_starting_them_anew(task: Task, slot:
 def test_it_leaves_its_own_time_where_status_looks(task: Task) -> None:
     assert (tick.last_sent(), tick.last_run()) == (None, None)
 
-    tick.JOB.send()
+    ticker.JOB.send()
     tick.tick()
 
     last_sent, last_run = tick.last_sent(), tick.last_run()

@@ -55,8 +55,11 @@ def _print(found: dict[str, Any], now: datetime) -> None:
         title="\nTasks",
     )
     print_table(
-        ("queue", "waiting", "oldest"),
-        [(queue["name"], queue["depth"], age(queue["oldest"], now)) for queue in found["queues"] or ()],
+        ("queue", "waiting", "oldest", "for a thread"),
+        [
+            (queue["name"], queue["depth"], age(queue["oldest"], now), _waits(queue, found, now))
+            for queue in found["queues"] or ()
+        ],
         title="\nQueues",
     )
     print_table(
@@ -70,6 +73,14 @@ def _print(found: dict[str, Any], now: datetime) -> None:
     for finding in found["findings"]:
         console().print(f"\n! {finding}", style="bold red", markup=False, end="")
     console().print()
+
+
+def _waits(queue: dict[str, Any], found: dict[str, Any], now: datetime) -> str:
+    """What waits for a thread, and since when; a task by its name."""
+    names = {task["task"]: task["name"] for task in found["tasks"]}
+    return ", ".join(
+        f"{names.get(line['actor'], line['actor'])} {age(line['oldest'], now)}" for line in queue["waiting"]
+    )
 
 
 def _line(task: dict[str, Any], now: datetime) -> tuple[object, ...]:

@@ -14,6 +14,7 @@ from oms_workers import migrations
 from oms_workers.database import UNREACHABLE, connection, connection_parameters, database
 from oms_workers.scheduling import known_cadences, table
 from oms_workers.scheduling.liveness import Liveness
+from oms_workers.watch import HARD_END_SECONDS, end_without_lock
 
 logger = logging.getLogger(__name__)
 
@@ -82,6 +83,7 @@ def start_clock() -> None:
 
     def stop(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        end_without_lock(HARD_END_SECONDS)
         sys.exit(0)
 
     signal.signal(signal.SIGTERM, stop)

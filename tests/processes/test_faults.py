@@ -3,8 +3,10 @@
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
+import psutil
 import pytest
 import redis
 
@@ -178,6 +180,39 @@ def test_sigterm_drains_within_30_s_while_redis_is_away() -> None:
         assert time.monotonic() - started < 30
         assert status == 0, on.logs()
         assert [run.state for run in on.runs("slow") if run.worker][-1] == "failed"
+
+
+@contextmanager
+def frozen(*pids: int) -> Iterator[None]:
+    """The processes and all that they have started stand still for the block, and their sockets stay open."""
+    found = [psutil.Process(pid) for pid in pids]
+    found += [child for process in found for child in process.children(recursive=True)]
+    for process in found:
+        process.suspend()
+    try:
+        yield
+    finally:
+        for process in reversed(found):
+            process.resume()
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("servers", [("valkey",), ("postgres",), ("valkey", "postgres")], ids="+".join)
+def test_sigterm_ends_a_worker_within_30_s_while_servers_are_frozen(servers: tuple[str, ...]) -> None:
+    with stage(SLOW_SECONDS="3600") as on:
+        on.start("worker", "clock")
+        on.until(lambda: [run for run in on.runs("slow") if run.state == "running"], 20)
+        pids = {"valkey": on.valkey.pid, "postgres": on.postgres.pid}
+
+        with frozen(*(pids[server] for server in servers)):
+            started = time.monotonic()
+            on.processes.stop("worker", "clock")
+            drained = time.monotonic() - started
+
+        assert drained < 29.5, on.logs()
+        on.start("worker", "clock")
+        on.until_success("quick", 60)
+        on.until(lambda: [run for run in on.runs("slow") if run.state == "running"], 60)
 
 
 def test_a_clock_ends_at_once_and_well_on_sigterm(on: Stage) -> None:

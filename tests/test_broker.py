@@ -1,9 +1,12 @@
 """The broker: what its consumers take, and from whom."""
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import Any
+from uuid import uuid4
 
 import dramatiq
 import pytest
@@ -98,3 +101,68 @@ def test_a_free_thread_is_given_the_next_message_at_once(shelf: Shelf) -> None:
         until(lambda: len(shelf.begun) == 40)
 
     assert time.monotonic() - started < 2
+
+
+def message(**changes: Any) -> str:
+    """A message for the shelves, but for what is changed."""
+    whole = {
+        "queue_name": "shelves",
+        "actor_name": "shelves",
+        "args": [1],
+        "kwargs": {},
+        "options": {},
+        "message_id": str(uuid4()),
+        "message_timestamp": 0,
+    }
+    return json.dumps({**whole, **changes})
+
+
+FAR = 4_000_000_000_000
+
+POISON = {
+    "no JSON": lambda: f"no JSON {uuid4()}",
+    "no object": lambda: f'["{uuid4()}"]',
+    "nothing in it": lambda: "{" + " " * len(str(uuid4())) + "}",
+    "a queue that nobody knows": lambda: message(queue_name="nobody"),
+    "another queue": lambda: message(queue_name="lamps"),
+    "its queue for delays": lambda: message(queue_name="shelves.DQ"),
+    "no name of a queue": lambda: message(queue_name=["shelves"]),
+    "an actor that nobody knows": lambda: message(actor_name="nobody"),
+    "no name of an actor": lambda: message(actor_name=["shelves"]),
+    "a far time": lambda: message(options={"eta": FAR}),
+    "a time without end": lambda: message(options={"eta": float("inf")}),
+    "a time in words": lambda: message(options={"eta": "tomorrow"}),
+    "no options": lambda: message(options=None),
+    "a list of options": lambda: message(options=[]),
+    "no arguments": lambda: message(args=None),
+    "arguments of a word": lambda: message(kwargs="one"),
+    "an id that is no text": lambda: message(message_id=[]),
+    "a wrong set of exceptions": lambda: message(options={"throws": "all"}, args=[1, 2, 3]),
+    "too many arguments": lambda: message(args=[1, 2, 3, 4]),
+    "unknown arguments": lambda: message(kwargs={"colour": "red"}),
+}
+
+
+@pytest.mark.parametrize("poison", POISON.values(), ids=POISON)
+def test_a_bad_message_goes_to_the_dead_letters_and_stops_nothing(
+    shelf: Shelf, poison: Callable[[], str]
+) -> None:
+    broker = shelf.broker("first")
+    shelf.let_go.set()
+    for number in range(4):
+        data = poison()
+        with suppress(ValueError):
+            found = json.loads(data)
+            if isinstance(found, dict) and isinstance(found.get("options"), dict):
+                found["options"]["redis_message_id"] = f"id {number}"
+                data = json.dumps(found)
+        broker.do_enqueue("shelves", f"id {number}", data)
+    broker.get_actor("shelves").send(1)
+
+    with working(broker, threads=2) as worker:
+        until(lambda: shelf.begun)
+        until(lambda: broker.client.zcard("dramatiq:shelves.XQ") == 4)
+        assert all(thread.is_alive() for thread in worker.workers)
+        until(lambda: broker.client.keys("dramatiq:__acks__*") == [])
+
+    assert shelf.begun == [("first", "shelves")]

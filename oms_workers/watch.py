@@ -1,4 +1,7 @@
-"""The thread that ends a process which cannot end by itself.
+"""The thread that ends a process which cannot work on, or cannot end by itself.
+
+A worker whose thread has died looks alive and does less, or nothing. One whose master has died is seen by no
+platform. Both are told to stop: what exits is started again.
 
 A process that was told to stop has 30 s for it. Then the platform kills it, without a word. So it ends a
 little earlier, whatever it waits for. What was open then is rescued, as when a worker dies.
@@ -7,8 +10,11 @@ little earlier, whatever it waits for. What was open then is rescued, as when a 
 import faulthandler
 import logging
 import os
+import signal
+import sys
 import threading
 import time
+from collections.abc import Callable
 
 import dramatiq
 from dramatiq.middleware import Middleware
@@ -30,20 +36,49 @@ _STANDARD_ERROR = 2
 _EXIT_STATUS = 1
 
 
-class Watch:
-    """Looks at its process from `start` on. It never ends before the process does."""
+def _tell_to_stop() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
 
-    def __init__(self, *, hard_end_seconds: float = HARD_END_SECONDS) -> None:
-        self.thread = threading.Thread(target=self._watch, name="watch", daemon=True)
+
+class Watch:
+    """Looks at its process from `start` on. It never ends before the process does.
+
+    `stop` is called once when the process cannot work on.
+    """
+
+    def __init__(
+        self, *, hard_end_seconds: float = HARD_END_SECONDS, stop: Callable[[], None] = _tell_to_stop
+    ) -> None:
+        self.problem: str | None = None
         self._hard_end_seconds = hard_end_seconds
+        self._stop = stop
+        self._parent = os.getppid()
+        self._threads: list[threading.Thread] = []
 
     def start(self) -> "Watch":
-        self.thread.start()
+        threading.Thread(target=self._watch, name="watch", daemon=True).start()
         return self
+
+    def over(self, *threads: threading.Thread) -> None:
+        """The process cannot do without these threads."""
+        self._threads += threads
+
+    def look(self) -> None:
+        """Tell the process to stop, once, if a thread or the master has died."""
+        if self.problem is not None:
+            return
+        dead = [thread.name for thread in self._threads if not thread.is_alive()]
+        if dead:
+            self.problem = f"its thread {dead[0]} has died"
+        elif os.getppid() != self._parent:
+            self.problem = "its master has died"
+        if self.problem is not None:
+            logger.critical("This worker stops because %s.", self.problem)
+            self._stop()
 
     def _watch(self) -> None:
         while not stopping.wait(LOOK_SECONDS):
-            pass
+            self.look()
         end_without_lock(self._hard_end_seconds + LOCKED_SECONDS)
         time.sleep(self._hard_end_seconds)
         logger.critical("It has not ended within %.0f s, and is ended now.", self._hard_end_seconds)
@@ -55,8 +90,25 @@ def end_without_lock(seconds: float) -> None:
     faulthandler.dump_traceback_later(seconds, exit=True, file=_STANDARD_ERROR)
 
 
+_watch: Watch | None = None
+
+
+def over(*threads: threading.Thread) -> None:
+    """This worker process cannot do without these threads."""
+    if _watch is not None:
+        _watch.over(*threads)
+
+
 class WatchThread(Middleware):
-    """A worker process is watched from its boot."""
+    """A worker process is watched from its boot. One that could not work on ends with status 1."""
 
     def after_process_boot(self, broker: dramatiq.Broker) -> None:  # noqa: ARG002
-        Watch().start()
+        global _watch
+        _watch = Watch().start()
+
+    def after_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:  # noqa: ARG002
+        over(*worker.workers, *worker.consumers.values())
+
+    def after_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:  # noqa: ARG002
+        if _watch is not None and _watch.problem is not None:
+            sys.exit(_EXIT_STATUS)

@@ -1,13 +1,16 @@
 """A process that was told to stop ends, whatever it waits for."""
 
+import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
 import settings
+from oms_workers.watch import Watch
 
 PROJECT = Path(settings.__file__).parent
 
@@ -57,3 +60,31 @@ def test_a_process_that_ends_by_itself_is_left_alone() -> None:
     )
 
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "done\n", "")
+
+
+def test_a_process_whose_thread_has_died_is_told_to_stop_once() -> None:
+    stops: list[int] = []
+    let_go = threading.Event()
+    thread = threading.Thread(target=let_go.wait, args=(10,))
+    thread.start()
+    watch = Watch(stop=lambda: stops.append(1))
+    watch.over(thread)
+
+    watch.look()
+    assert (stops, watch.problem) == ([], None)
+    let_go.set()
+    thread.join()
+    watch.look()
+    watch.look()
+
+    assert (stops, watch.problem) == ([1], f"its thread {thread.name} has died")
+
+
+def test_a_process_whose_master_has_died_is_told_to_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    stops: list[int] = []
+    watch = Watch(stop=lambda: stops.append(1))
+
+    monkeypatch.setattr(os, "getppid", lambda: 1)
+    watch.look()
+
+    assert (stops, watch.problem) == ([1], "its master has died")

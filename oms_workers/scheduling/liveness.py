@@ -61,18 +61,18 @@ class Liveness:
         self._connection: psycopg.Connection[Any] | None = None
         self._held_at = float("-inf")
         self._ending = threading.Event()
-        self._thread = threading.Thread(target=self._keep, name="liveness", daemon=True)
+        self.thread = threading.Thread(target=self._keep, name="liveness", daemon=True)
 
     def start(self) -> "Liveness":
         """Take the lock, if PostgreSQL answers, and keep taking it from now on."""
         self._beat()
-        self._thread.start()
+        self.thread.start()
         return self
 
     def stop(self) -> None:
         """Give the lock back. The runs of this process that have not ended are orphans from now on."""
         self._ending.set()
-        self._thread.join(timeout=2 * self._heartbeat_seconds)
+        self.thread.join(timeout=2 * self._heartbeat_seconds)
         self._drop()
 
     def lost(self) -> bool:

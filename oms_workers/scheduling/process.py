@@ -10,7 +10,7 @@ import dramatiq
 from dramatiq.middleware import Middleware
 
 import settings
-from oms_workers import migrations
+from oms_workers import migrations, watch
 from oms_workers.database import UNREACHABLE, connection, connection_parameters, database
 from oms_workers.scheduling import known_cadences, table
 from oms_workers.scheduling.liveness import Liveness
@@ -72,7 +72,7 @@ class WorkerProcess(Middleware):
         global _recorded
         _recorded = False
         record_cadences()
-        start_liveness()
+        watch.over(start_liveness().thread)
 
     def after_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:  # noqa: ARG002
         stop_liveness()

@@ -11,6 +11,7 @@ import dramatiq
 import redis
 from dramatiq.middleware import Middleware
 
+from oms_workers import watch
 from oms_workers.broker import Job, stopping
 from oms_workers.database import UNREACHABLE, connection_beside_pool
 from oms_workers.scheduling import tick
@@ -83,6 +84,7 @@ class TickerThread(Middleware):
     def after_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:  # noqa: ARG002
         global _ticker
         _ticker = Ticker().start()
+        watch.over(_ticker.thread)
 
     def before_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:  # noqa: ARG002
         global _ticker

@@ -1,6 +1,7 @@
 """Real processes, real servers, and what breaks in production broken on purpose."""
 
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -213,6 +214,24 @@ def test_sigterm_ends_a_worker_within_30_s_while_servers_are_frozen(servers: tup
         on.start("worker", "clock")
         on.until_success("quick", 60)
         on.until(lambda: [run for run in on.runs("slow") if run.state == "running"], 60)
+
+
+def test_a_worker_ends_with_its_master(on: Stage) -> None:
+    # Not by the supervisor, which kills what a master leaves behind.
+    with subprocess.Popen(
+        ["/bin/sh", "-c", f"exec env {on.commands['worker']}"],
+        env=on.processes.environment,
+        cwd=on.evidence,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as master:
+        on.until(lambda: on.query("SELECT 1 FROM workers"), 20)
+        children = psutil.Process(master.pid).children(recursive=True)
+
+        master.kill()
+
+    assert children
+    on.until(lambda: not any(child.is_running() for child in children), 20)
 
 
 def test_a_clock_ends_at_once_and_well_on_sigterm(on: Stage) -> None:

@@ -7,11 +7,17 @@ from typing import Protocol
 
 from oms_workers.configuration.cadence import Cadence
 
-#: The most runs of one slot, those after a worker's death included.
+#: The most runs of one slot that end by themselves. The last of them is not followed by another.
 MAX_ATTEMPTS = 4
 
-#: Waits after the first, second and third failed attempt.
-BACKOFF = (timedelta(seconds=30), timedelta(minutes=2), timedelta(minutes=10))
+#: The most runs of one slot that are ended from outside. Nobody can tell which of a worker's runs has killed
+#: it, so a death is not charged as an attempt. But the run that kills its workers must not go on for ever.
+MAX_INTERRUPTIONS = 10
+
+#: The least waits after the first, second and third failed attempt. The tick that follows the wait sends the
+#: slot again. It looks half a minute after the full one, where most slots lie. So each wait is 10 s or 20 s
+#: short of a tick's time: what fails in the first seconds is sent 30 s, 2 min and 10 min later.
+BACKOFF = (timedelta(seconds=10), timedelta(seconds=110), timedelta(seconds=590))
 
 
 class Verdict(StrEnum):
@@ -32,6 +38,8 @@ class Row(Protocol):
     def state(self) -> str: ...
     @property
     def attempts(self) -> int: ...
+    @property
+    def interruptions(self) -> int: ...
     @property
     def next_attempt_at(self) -> datetime | None: ...
 
@@ -72,12 +80,13 @@ def _is_due_again(row: Row, slot: datetime, now: datetime) -> bool:
     return (
         row.slot == slot
         and row.state == "failed"
-        and row.attempts < MAX_ATTEMPTS
+        and row.attempts - row.interruptions < MAX_ATTEMPTS
+        and row.interruptions < MAX_INTERRUPTIONS
         and row.next_attempt_at is not None
         and row.next_attempt_at <= now
     )
 
 
-def retry_at(attempts: int, now: datetime) -> datetime | None:
-    """When a slot that has failed `attempts` times is tried again, or None when it is not."""
-    return now + BACKOFF[attempts - 1] if attempts < MAX_ATTEMPTS else None
+def retry_at(failures: int, now: datetime) -> datetime | None:
+    """When a slot whose runs have failed `failures` times by themselves is tried again, or None."""
+    return now + BACKOFF[failures - 1] if failures < MAX_ATTEMPTS else None

@@ -127,7 +127,7 @@ def succeed(attempt: Attempt, result: dict[str, Any] | None) -> bool:
 def fail(attempt: Attempt, error: str, *, result: dict[str, Any] | None = None, manual: bool = False) -> bool:
     """End the run as failed. It is tried again after a while, unless it was the last attempt or manual."""
     now = database_now()
-    again = None if manual else retry_at(attempt.attempts, now)
+    again = None if manual else retry_at(attempt.attempts - attempt.interruptions, now)
     return _end(attempt, RunState.FAILED, result, error, again, attempt.attempts)
 
 

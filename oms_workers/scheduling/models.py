@@ -55,7 +55,10 @@ class ScheduledTask(Table):
 
 
 class ScheduledRun(Table):
-    """What became of a slot, or of the `slots` slots from `first_slot` to `slot`."""
+    """What became of a slot, or of the `slots` slots from `first_slot` to `slot`.
+
+    `attempts` counts every start, and `interruptions` those that were ended from outside.
+    """
 
     id = BigAutoField()
     task = TextField()
@@ -66,6 +69,7 @@ class ScheduledRun(Table):
     reason = NameField(SkipReason, null=True)
     trigger = NameField(Trigger)
     attempts = IntegerField(default=0)
+    interruptions = IntegerField(default=0)
     next_attempt_at = DateTimeTZField(null=True)
     started_at = DateTimeTZField(null=True)
     finished_at = DateTimeTZField(null=True)

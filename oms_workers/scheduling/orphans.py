@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from peewee import Case, Value, fn
 
 from oms_workers.scheduling import liveness
-from oms_workers.scheduling.decision import MAX_ATTEMPTS
+from oms_workers.scheduling.decision import MAX_INTERRUPTIONS
 from oms_workers.scheduling.models import RunState, ScheduledRun, Trigger
 from oms_workers.sets import among, fetch, none_of
 
@@ -104,11 +104,16 @@ def close_abandoned(task: str, worker: str, at_work: Iterable[int]) -> int:
 
 
 def _closing(error: str) -> Any:
-    """The UPDATE that ends runs as failed; a scheduled one that has attempts left may be tried at once."""
-    may_be_tried = (ScheduledRun.trigger != Trigger.MANUAL) & (ScheduledRun.attempts < MAX_ATTEMPTS)
+    """The UPDATE that ends runs as failed, from outside.
+
+    A scheduled one may be tried again at once, unless it was the last of `MAX_INTERRUPTIONS`.
+    """
+    interruptions = ScheduledRun.interruptions + 1
+    may_be_tried = (ScheduledRun.trigger != Trigger.MANUAL) & (interruptions < MAX_INTERRUPTIONS)
     return ScheduledRun.update(
         state=RunState.FAILED,
         error=error,
+        interruptions=interruptions,
         finished_at=fn.clock_timestamp(),
         next_attempt_at=Case(None, [(may_be_tried, fn.clock_timestamp())]),
     )

@@ -16,12 +16,16 @@ from oms_workers.sets import among, exists, fetch, fetch_one, not_among
 
 @dataclass(frozen=True)
 class Attempt:
-    """A running row and the right to end it. `attempts` and `started_at` tell it from earlier attempts."""
+    """A running row and the right to end it. `attempts` and `started_at` tell it from earlier attempts.
+
+    `interruptions` of the attempts before it were ended from outside.
+    """
 
     id: int
     task: str
     slot: datetime
     attempts: int
+    interruptions: int
     worker: str
     started_at: datetime
 
@@ -34,6 +38,7 @@ class CoveringRow(NamedTuple):
     first_slot: datetime
     state: RunState
     attempts: int
+    interruptions: int
     next_attempt_at: datetime | None
 
 
@@ -77,6 +82,7 @@ def covering(task: str, slot: datetime) -> CoveringRow | None:
             ScheduledRun.first_slot,
             ScheduledRun.state,
             ScheduledRun.attempts,
+            ScheduledRun.interruptions,
             ScheduledRun.next_attempt_at,
         )
         .where(
@@ -162,6 +168,7 @@ def _attempt_columns() -> tuple[Any, ...]:
         ScheduledRun.task,
         ScheduledRun.slot,
         ScheduledRun.attempts,
+        ScheduledRun.interruptions,
         ScheduledRun.worker,
         ScheduledRun.started_at,
     )

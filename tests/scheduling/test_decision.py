@@ -6,7 +6,15 @@ from typing import NamedTuple
 import pytest
 
 from oms_workers.configuration.cadence import Interval
-from oms_workers.scheduling.decision import BACKOFF, MAX_ATTEMPTS, Decision, Verdict, decide, retry_at
+from oms_workers.scheduling.decision import (
+    BACKOFF,
+    MAX_ATTEMPTS,
+    MAX_INTERRUPTIONS,
+    Decision,
+    Verdict,
+    decide,
+    retry_at,
+)
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 HOURLY = Interval(3600)
@@ -19,6 +27,7 @@ class Row(NamedTuple):
     state: str
     attempts: int = 1
     next_attempt_at: datetime | None = None
+    interruptions: int = 0
 
 
 def decision(
@@ -91,6 +100,11 @@ def test_a_slot_that_is_accounted_for_needs_nothing(state: str) -> None:
         (Row(NOON, "failed", 1, NOON - SECOND), Verdict.RUN),
         (Row(NOON, "failed", MAX_ATTEMPTS - 1, NOON), Verdict.RUN),
         (Row(NOON, "failed", MAX_ATTEMPTS, NOON), Verdict.NOTHING),
+        # What the run did not do itself is not charged, up to a bound of its own.
+        (Row(NOON, "failed", MAX_ATTEMPTS, NOON, interruptions=1), Verdict.RUN),
+        (Row(NOON, "failed", MAX_ATTEMPTS + 1, NOON, interruptions=1), Verdict.NOTHING),
+        (Row(NOON, "failed", MAX_INTERRUPTIONS - 1, NOON, interruptions=MAX_INTERRUPTIONS - 1), Verdict.RUN),
+        (Row(NOON, "failed", MAX_INTERRUPTIONS, NOON, interruptions=MAX_INTERRUPTIONS), Verdict.NOTHING),
         (Row(NOON, "failed", 1, None), Verdict.NOTHING),
         # A range of which this slot is one: it was skipped with the others.
         (Row(NOON + timedelta(hours=1), "failed", 1, NOON), Verdict.NOTHING),
@@ -116,3 +130,54 @@ def test_four_attempts_and_growing_pauses_between_them() -> None:
         None,
     ]
     assert sorted(BACKOFF) == [*BACKOFF]
+
+
+#: The tick looks half a minute after the full one.
+TICK = Interval(60, offset=30)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "sent_after"),
+    [
+        (0.05, timedelta(seconds=30)),
+        (20, timedelta(seconds=30)),
+        # A pause of ten seconds is the least, and the next tick looks a minute later.
+        (20.05, timedelta(seconds=90)),
+    ],
+)
+def test_a_first_failure_is_sent_again_by_the_tick_of_its_own_minute(
+    seconds: float, sent_after: timedelta
+) -> None:
+    due = retry_at(1, NOON + timedelta(seconds=seconds))
+
+    assert due is not None
+    assert TICK.next(due - timedelta(microseconds=1)) - NOON == sent_after
+
+
+@pytest.mark.parametrize(
+    ("failures", "minutes"),
+    [(2, 2), (3, 10)],
+)
+def test_a_failure_just_after_a_tick_is_due_in_time_for_the_tick_that_should_send_it(
+    failures: int, minutes: int
+) -> None:
+    tick = NOON + timedelta(seconds=30)
+    for late in (timedelta(seconds=0.05), timedelta(seconds=10)):
+        due = retry_at(failures, tick + late)
+
+        assert due is not None
+        assert TICK.next(due - timedelta(microseconds=1)) == tick + timedelta(minutes=minutes)
+
+
+def test_a_task_of_one_minute_has_each_early_failure_tried_again_before_its_next_slot() -> None:
+    minutely = Interval(60)
+    for milliseconds in range(0, 20_001, 250):
+        failed_at = NOON + timedelta(milliseconds=milliseconds)
+        due = retry_at(1, failed_at)
+        assert due is not None
+        tick = TICK.next(due - timedelta(microseconds=1))
+        row = Row(NOON, "failed", 1, due)
+
+        decided = decide(minutely, NOON, enabled=True, row=row, now=tick, catch_up=CATCH_UP)
+
+        assert decided == Decision(Verdict.RUN, NOON), milliseconds

@@ -11,7 +11,7 @@ import settings
 from oms_workers.configuration.cadence import Interval
 from oms_workers.database import connection, connection_parameters, database_now, execute, rows
 from oms_workers.scheduling import known_cadences, ledger, liveness, orphans, retention
-from oms_workers.scheduling.decision import BACKOFF, MAX_ATTEMPTS
+from oms_workers.scheduling.decision import BACKOFF, MAX_ATTEMPTS, MAX_INTERRUPTIONS
 
 TASK = "oms.tests.tasks.sweep"
 WEEK = timedelta(weeks=1)
@@ -344,12 +344,56 @@ def test_a_failure_is_not_tried_again_once_a_newer_slot_is_there(worker: str) ->
     assert ledger.is_due(PLAN) is None
 
 
-def test_deaths_count_as_attempts(worker: str) -> None:
+def interruptions() -> list[int]:
+    return [row.interruptions for row in rows("SELECT interruptions FROM scheduled_runs ORDER BY slot, id")]
+
+
+def test_a_run_is_not_given_up_because_another_task_kills_its_worker(worker: str) -> None:
     newest = known_for(1)
-    a_row(newest, "running", worker=DEAD, attempts=MAX_ATTEMPTS)
+    a_row(newest, "running", worker=DEAD, attempts=MAX_ATTEMPTS, interruptions=MAX_ATTEMPTS - 1)
+
+    attempt = claim(worker)
+
+    assert attempt is not None
+    assert (attempt.attempts, attempt.interruptions) == (MAX_ATTEMPTS + 1, MAX_ATTEMPTS)
+
+
+def test_after_the_deaths_of_its_workers_a_run_has_all_its_own_attempts(worker: str) -> None:
+    known_for(1)
+    deaths = 3
+    for _ in range(deaths):
+        assert claim(DEAD) is not None
+
+    for failures in range(1, MAX_ATTEMPTS + 1):
+        attempt = claim(worker)
+        assert attempt is not None, failures
+        ledger.fail(attempt, "ValueError: no such luck")
+        execute("UPDATE scheduled_runs SET next_attempt_at = now() WHERE next_attempt_at IS NOT NULL")
 
     assert claim(worker) is None
-    assert table() == [(newest, 1, "failed", None, MAX_ATTEMPTS)]
+    assert [row[4] for row in table()] == [deaths + MAX_ATTEMPTS]
+    assert interruptions() == [deaths]
+
+
+def test_a_run_that_may_be_what_kills_its_workers_is_given_up_in_the_end(worker: str) -> None:
+    newest = known_for(1)
+    last = MAX_INTERRUPTIONS
+    a_row(newest, "running", worker=DEAD, attempts=last, interruptions=last - 1)
+
+    assert claim(worker) is None
+    assert table() == [(newest, 1, "failed", None, last)]
+    assert interruptions() == [last]
+    assert ledger.is_due(PLAN) is None
+
+
+def test_a_lost_answer_is_not_charged_to_the_run_either(worker: str) -> None:
+    known_for(1)
+    for _ in range(MAX_ATTEMPTS):
+        assert claim(worker) is not None
+        assert orphans.close_abandoned(TASK, worker, []) == 1
+
+    assert claim(worker) is not None
+    assert interruptions() == [MAX_ATTEMPTS]
 
 
 def test_a_run_that_was_stopped_is_free_at_once_and_not_charged(worker: str) -> None:

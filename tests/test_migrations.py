@@ -25,7 +25,7 @@ from oms_workers.cli.migrate import migrate as oms_migrate
 from oms_workers.database import Table, connection, connection_parameters, database, execute, rows
 from oms_workers.migrations.scripts import ScriptError
 from oms_workers.scheduling import process
-from oms_workers.scheduling.known_cadences import REPLACED_AFTER
+from oms_workers.scheduling.succession import REPLACED_AFTER
 from tests.conftest import TEMPLATE
 from tests.previous.run import run_tests
 

@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 DIRECTORY = Path(__file__).parent
 
-#: Old and new processes of a deploy live side by side for less; `scheduling.known_cadences` says the same.
+#: Old and new processes of a deploy live side by side for less; `scheduling.succession` says the same.
 SIDE_BY_SIDE = timedelta(minutes=10)
 
 #: The advisory lock of whoever migrates ("omsm").

@@ -53,8 +53,8 @@ def _replanned_by(state: PackageState) -> tuple[str, ...]:
     return both if state in _RENEWED else both[:1]
 
 
-#: Stock may come when it comes, so packages that wait for it may wait for any time, and so may those that are
-#: packed: no command of this release takes them further than shipped.
+#: Packages that wait for stock may wait for any time. So may those that are packed: no command takes them
+#: further than shipped.
 WAITING = (
     *(_packages(state, at_locations=True, patience=_HANDLED_WITHIN) for state in OPEN_STATES),
     _packages(PackageState.PACKED, at_locations=True),

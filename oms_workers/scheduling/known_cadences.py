@@ -1,24 +1,32 @@
-"""The cadences that this deployment knows, each with the moment from which it counts.
+"""The configurations that this deployment knows, and the cadence of each task that is in effect.
 
-Slots before `since` do not exist. A cadence starts now when it is new, enabled again, or back after it was
-replaced. Old and new processes that run side by side in a deploy do not disturb each other.
+One cadence of a task is in effect. Every process claims by it, whatever its own configuration is, so that the
+slots of a deploy are accounted for too. The newer configuration wins, see `succession`. Slots before `since`
+do not exist. A cadence counts from the moment at which it takes effect, or is enabled again. Whoever puts
+another one in effect accounts for the slots of the one before, in the same transaction.
 """
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from peewee import EXCLUDED, Case, fn
+from peewee import Select, fn
 
+from oms_workers.configuration import written_cadence
 from oms_workers.configuration.cadence import Cadence
-from oms_workers.database import database_now
-from oms_workers.scheduling.models import ScheduledTask
-from oms_workers.sets import Arrays, fetch, fetch_one, for_change
+from oms_workers.configuration.crontab_fields import CadenceError
+from oms_workers.database import database, database_now, retry_transient, transaction
+from oms_workers.scheduling import accounting
+from oms_workers.scheduling.models import ScheduledTask, TaskConfiguration
+from oms_workers.scheduling.succession import Standing, alone_since, takes_effect
+from oms_workers.sets import Arrays, column, fetch_one, for_change
 
-#: A cadence counts as replaced when no process has run it for so long while another cadence of its task was
-#: run. When it comes back, it starts anew. Old and new processes of a deploy run side by side for less.
-REPLACED_AFTER = timedelta(minutes=10)
+logger = logging.getLogger(__name__)
+
+#: The class of the locks that let the claims and changes of one task follow one another ("omst").
+LOCK_CLASS = 0x6F6D7374
 
 
 @dataclass(frozen=True)
@@ -32,46 +40,81 @@ class TaskPlan:
 
 
 class KnownCadence(NamedTuple):
-    """What the database knows of a cadence, and PostgreSQL's time `now`."""
+    """A task's cadence in effect, and PostgreSQL's time `now`."""
 
+    cadence: Cadence
     since: datetime
     enabled: bool
     now: datetime
 
 
-class _CadenceKey(NamedTuple):
-    """What makes a row of `scheduled_tasks` unique."""
+class _InEffect(NamedTuple):
+    """The row of `scheduled_tasks` that is in effect, and PostgreSQL's time `now`."""
 
-    task: str
     cadence: str
+    since: datetime
+    enabled: bool
+    generation: int
+    now: datetime
 
 
 def find(plan: TaskPlan) -> KnownCadence | None:
-    """The plan's cadence, or None where nobody has recorded it yet."""
-    return fetch_one(_select(plan), KnownCadence)
+    """The task's cadence in effect, or None where there is none, or none that this release knows."""
+    current = fetch_one(_select_in_effect(plan.task), _InEffect)
+    return None if current is None else _known(plan, current)
 
 
-def lock(plan: TaskPlan) -> KnownCadence:
-    """The plan's cadence, locked until the transaction ends; it is recorded first where it is not known yet.
+def lock(plan: TaskPlan) -> KnownCadence | None:
+    """The task's cadence in effect, locked until the transaction ends; the plan's is recorded where none is.
 
-    Claims of one cadence follow one another by this lock.
+    Claims of one task follow one another by this lock. None where this release does not know the cadence.
     """
-    query = for_change(_select(plan))
-    known = fetch_one(query, KnownCadence)
-    if known is None:
+    _lock(plan.task)
+    query = for_change(_select_in_effect(plan.task))
+    current = fetch_one(query, _InEffect)
+    if current is None:
         record([plan])
-        (known,) = fetch(query, KnownCadence)
+        current = fetch_one(query, _InEffect)
+        assert current is not None, "what nobody has known before is in effect"
     # Another transaction may have held the lock for a while, so the time is read again.
-    return known._replace(now=database_now())
+    return _known(plan, current._replace(now=database_now()))
 
 
-def _select(plan: TaskPlan) -> Any:
-    """The query for the plan's cadence, by the unique index on (task, cadence)."""
-    columns = (ScheduledTask.since, ScheduledTask.enabled, fn.clock_timestamp().alias("now"))
-    return ScheduledTask.select(*columns).where(
-        ScheduledTask.task == plan.task,
-        ScheduledTask.cadence == str(plan.cadence),
+def _known(plan: TaskPlan, current: _InEffect) -> KnownCadence | None:
+    cadence = plan.cadence if str(plan.cadence) == current.cadence else _read(plan.task, current.cadence)
+    return None if cadence is None else KnownCadence(cadence, current.since, current.enabled, current.now)
+
+
+def _read(task: str, text: str) -> Cadence | None:
+    try:
+        return written_cadence.read(text)
+    except CadenceError as error:
+        logger.warning("The cadence of %s is left to newer processes: %s.", task, error)
+        return None
+
+
+def _select_in_effect(task: str) -> Any:
+    """The query for the cadence with the highest generation, by the unique index on (task, cadence).
+
+    Where no process of this release was ever started, it is the one that was seen last.
+    """
+    return (
+        ScheduledTask.select(
+            ScheduledTask.cadence,
+            ScheduledTask.since,
+            ScheduledTask.enabled,
+            ScheduledTask.generation,
+            fn.clock_timestamp().alias("now"),
+        )
+        .where(ScheduledTask.task == task)
+        .order_by(ScheduledTask.generation.desc(), ScheduledTask.last_seen.desc())
+        .limit(1)
     )
+
+
+def _lock(task: str) -> None:
+    """Let other claims and changes of the task wait until this transaction ends."""
+    column(Select([], [fn.pg_advisory_xact_lock(LOCK_CLASS, fn.hashtext(task))]).bind(database))
 
 
 def last_seen(task: str) -> datetime | None:
@@ -81,86 +124,189 @@ def last_seen(task: str) -> datetime | None:
     return moment
 
 
-def announce(plans: Iterable[TaskPlan]) -> None:
-    """Let new cadences start now. Known cadences are left to the processes that run them.
-
-    A release that migrates may still be refused, so it must not enable or disable a task.
-    """
-    for plan in plans:
-        _insert(plan).on_conflict_ignore().returning().execute()
-
-
-def record(plans: Iterable[TaskPlan]) -> None:
-    """Say which cadences this process runs. A cadence that is new, enabled again or back starts now."""
-    for plan in plans:
-        _insert(plan).on_conflict(
-            conflict_target=[ScheduledTask.task, ScheduledTask.cadence],
-            preserve=[ScheduledTask.enabled, ScheduledTask.last_seen],
-            update={
-                ScheduledTask.enabled_at: Case(
-                    None,
-                    [(EXCLUDED.enabled != ScheduledTask.enabled, EXCLUDED.last_seen)],
-                    ScheduledTask.enabled_at,
-                ),
-                ScheduledTask.since: Case(
-                    None,
-                    [
-                        (EXCLUDED.enabled & ~ScheduledTask.enabled, EXCLUDED.since),
-                        (_is_back(), EXCLUDED.since),
-                    ],
-                    ScheduledTask.since,
-                ),
-            },
-        ).returning().execute()
-
-
-def _insert(plan: TaskPlan) -> Any:
-    return ScheduledTask.insert(
-        task=plan.task,
-        cadence=str(plan.cadence),
-        enabled=plan.enabled,
+def see(task: str, cadence: Cadence) -> None:
+    """Note that a task was run whose slots are in no ledger."""
+    ScheduledTask.insert(
+        task=task,
+        cadence=str(cadence),
+        enabled=True,
         since=fn.clock_timestamp(),
         last_seen=fn.clock_timestamp(),
-    )
+    ).on_conflict(
+        conflict_target=[ScheduledTask.task, ScheduledTask.cadence], preserve=[ScheduledTask.last_seen]
+    ).returning().execute()
 
 
-def _is_back() -> Any:
-    """The condition that a cadence which is inserted again had been replaced by another one of its task."""
-    other = ScheduledTask.alias("other")
-    replacement = other.select(other.id).where(
-        other.task == ScheduledTask.task,
-        other.cadence != ScheduledTask.cadence,
-        other.last_seen > ScheduledTask.last_seen,
-    )
-    return (ScheduledTask.last_seen < EXCLUDED.last_seen - REPLACED_AFTER) & fn.EXISTS(replacement)
+def announce(plans: Iterable[TaskPlan]) -> None:
+    """Make these the newest configurations, which take effect when a process runs them.
 
-
-def keep(plans: Iterable[TaskPlan]) -> None:
-    """Say that these cadences are still run.
-
-    Processes may disagree whether a task is enabled. When the last change is older than `REPLACED_AFTER`,
-    the processes that still run are right, and their plans are recorded. So one late start of an old process
-    does not switch a task for good.
+    Only a task that has none yet counts from now. A release that migrates may still be refused, so it must
+    not enable or disable a task.
     """
-    running = {_CadenceKey(plan.task, str(plan.cadence)): plan for plan in plans}
-    seen = Arrays(
-        "seen",
-        {
-            "task": ScheduledTask.task,
-            "cadence": ScheduledTask.cadence,
-            "enabled": ScheduledTask.enabled,
-        },
-        [(*key, plan.enabled) for key, plan in running.items()],
+    for plan in plans:
+        with transaction():
+            _lock(plan.task)
+            generation = _make_newest(plan)
+            if fetch_one(_select_in_effect(plan.task), _InEffect) is None:
+                _put_in_effect(plan, generation, None, database_now())
+
+
+def _make_newest(plan: TaskPlan) -> int:
+    """Give the plan's configuration the highest generation of its task; return it."""
+    newest = _newest_generation(plan.task)
+    own = fetch_one(_select_standing(plan), Standing)
+    if own is None:
+        TaskConfiguration.insert(
+            task=plan.task, cadence=str(plan.cadence), enabled=plan.enabled, generation=newest + 1
+        ).returning().execute()
+    elif own.generation < newest:
+        _change(plan, generation=newest + 1, alone_since=None)
+    else:
+        return newest
+    return newest + 1
+
+
+def record(plans: Iterable[TaskPlan]) -> list[TaskPlan]:
+    """Say which configurations this process runs, at its start and at each tick; newer ones take effect.
+
+    Returns the plans that are older than what is in effect.
+    """
+    plans = [*plans]
+    tasks_in_effect = _tasks_in_effect(plans)
+    if tasks_in_effect:
+        # Two processes that start at once may lock the rows in different orders.
+        retry_transient(lambda: _see([plan for plan in plans if plan.task in tasks_in_effect]))
+    return [plan for plan in plans if plan.task not in tasks_in_effect and not _record(plan)]
+
+
+def _tasks_in_effect(plans: list[TaskPlan]) -> set[str]:
+    """The tasks of which the plan's configuration is in effect already."""
+    run, newer = _run(plans), ScheduledTask.alias("newer")
+    a_newer_one = newer.select(newer.id).where(
+        newer.task == ScheduledTask.task, newer.generation > ScheduledTask.generation
     )
-    ScheduledTask.update(last_seen=fn.clock_timestamp()).from_(seen).where(
-        seen.matches(ScheduledTask, "task", "cadence")
-    ).execute()
-    contradicted = (
-        ScheduledTask.select(ScheduledTask.task, ScheduledTask.cadence)
-        .join(seen, on=seen.matches(ScheduledTask, "task", "cadence"))
-        .where(
-            seen.c.enabled != ScheduledTask.enabled,
-            ScheduledTask.enabled_at < fn.clock_timestamp() - REPLACED_AFTER,
+    query = (
+        ScheduledTask.select(ScheduledTask.task)
+        .join(run, on=run.matches(ScheduledTask, "task", "cadence", "enabled"))
+        .join(
+            TaskConfiguration,
+            on=(
+                (TaskConfiguration.task == ScheduledTask.task)
+                & (TaskConfiguration.cadence == ScheduledTask.cadence)
+                & (TaskConfiguration.enabled == ScheduledTask.enabled)
+                & (TaskConfiguration.generation == ScheduledTask.generation)
+            ),
         )
+        .where(~fn.EXISTS(a_newer_one))
     )
-    record(running[key] for key in fetch(contradicted, _CadenceKey))
+    return {*column(query)}
+
+
+def _see(plans: list[TaskPlan]) -> None:
+    """Note that these configurations are run."""
+    run = _run(plans)
+    ScheduledTask.update(last_seen=fn.clock_timestamp()).from_(run).where(
+        run.matches(ScheduledTask, "task", "cadence")
+    ).execute()
+    TaskConfiguration.update(last_seen=fn.clock_timestamp(), alone_since=None).from_(run).where(
+        run.matches(TaskConfiguration, "task", "cadence", "enabled")
+    ).execute()
+
+
+def _run(plans: list[TaskPlan]) -> Arrays:
+    columns = (TaskConfiguration.task, TaskConfiguration.cadence, TaskConfiguration.enabled)
+    return Arrays(
+        "run",
+        {field.name: field for field in columns},
+        [(plan.task, str(plan.cadence), plan.enabled) for plan in plans],
+    )
+
+
+def _record(plan: TaskPlan) -> bool:
+    """Note that the plan's configuration is run. It takes effect where it is the newer one; False else."""
+    with transaction():
+        _lock(plan.task)
+        own = fetch_one(_select_standing(plan), Standing)
+        current = fetch_one(for_change(_select_in_effect(plan.task)), _InEffect)
+        now = database_now()
+        generation = _make_newest(plan) if own is None else own.generation
+        if own is not None and current is not None and own.generation < current.generation:
+            alone = alone_since(own, _standing_of(plan.task, current.generation), now)
+            if not takes_effect(own.generation, current.generation, alone, now):
+                _change(plan, last_seen=now, alone_since=alone)
+                return False
+            generation = _make_newest(plan)
+        _change(plan, last_seen=now, alone_since=None)
+        _put_in_effect(plan, generation, current, now)
+        return True
+
+
+def _select_standing(plan: TaskPlan) -> Any:
+    return TaskConfiguration.select(
+        TaskConfiguration.generation, TaskConfiguration.last_seen, TaskConfiguration.alone_since
+    ).where(*_is_of(plan))
+
+
+def _is_of(plan: TaskPlan) -> tuple[Any, ...]:
+    """The conditions that a configuration is the plan's, by the unique index on all three."""
+    return (
+        TaskConfiguration.task == plan.task,
+        TaskConfiguration.cadence == str(plan.cadence),
+        TaskConfiguration.enabled == plan.enabled,
+    )
+
+
+def _standing_of(task: str, generation: int) -> Standing | None:
+    columns = (TaskConfiguration.generation, TaskConfiguration.last_seen, TaskConfiguration.alone_since)
+    query = TaskConfiguration.select(*columns).where(
+        TaskConfiguration.task == task, TaskConfiguration.generation == generation
+    )
+    return fetch_one(query, Standing)
+
+
+def _newest_generation(task: str) -> int:
+    query = TaskConfiguration.select(fn.MAX(TaskConfiguration.generation)).where(
+        TaskConfiguration.task == task
+    )
+    newest: int | None = query.scalar()
+    return newest or 0
+
+
+def _change(plan: TaskPlan, **values: Any) -> None:
+    TaskConfiguration.update(**values).where(*_is_of(plan)).execute()
+
+
+def _put_in_effect(plan: TaskPlan, generation: int, current: _InEffect | None, now: datetime) -> None:
+    """Make the plan's configuration the one in effect, and account for the slots of the one before."""
+    since, changed = now, True
+    if current is not None:
+        changed = (current.cadence, current.enabled) != (str(plan.cadence), plan.enabled)
+        if changed:
+            _account_for(plan, current, now)
+        if current.cadence == str(plan.cadence) and (current.enabled or not plan.enabled):
+            since = current.since
+    switched = {"enabled_at": now} if changed else {}
+    row = {
+        "enabled": plan.enabled,
+        "since": since,
+        "generation": generation,
+        "last_seen": now,
+        **switched,
+    }
+    ScheduledTask.insert(task=plan.task, cadence=str(plan.cadence), **row).on_conflict(
+        conflict_target=[ScheduledTask.task, ScheduledTask.cadence], update=row
+    ).returning().execute()
+
+
+def _account_for(plan: TaskPlan, current: _InEffect, now: datetime) -> None:
+    """The slots that are left are `disabled` where the plan disables the task: nothing is run instead."""
+    cadence = _read(plan.task, current.cadence)
+    if cadence is not None:
+        accounting.account_for(
+            plan.task,
+            cadence,
+            current.since,
+            enabled=current.enabled and plan.enabled,
+            now=now,
+            catch_up=plan.catch_up,
+        )

@@ -1,8 +1,8 @@
 """The ledger: one row for each slot of a task, or for each range of slots that were skipped together.
 
 The row is the claim. A claim accounts, in one transaction, for every slot up to the one it takes. Missed
-slots become one `coalesced` row, so that the ledger of a task never has a hole. A claim locks the task's row
-in `scheduled_tasks`. A unique index makes sure that a task has one running row only.
+slots become one `coalesced` row, so that the ledger of a task never has a hole. Claims of one task
+follow one another by a lock. A unique index makes sure that a task has one running row only.
 
     claim ─▶ running ─▶ succeeded
                   ├───▶ failed      tried again at next_attempt_at, while it is the newest slot
@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from oms_workers.database import database_now, transaction
-from oms_workers.scheduling import known_cadences, runs
+from oms_workers.scheduling import accounting, known_cadences, runs
 from oms_workers.scheduling.decision import Verdict, decide, newest_slot, retry_at
 from oms_workers.scheduling.known_cadences import TaskPlan
 from oms_workers.scheduling.models import RunState, SkipReason, Trigger
@@ -36,9 +36,9 @@ def is_due(plan: TaskPlan) -> datetime | None:
     known = known_cadences.find(plan)
     if known is None or not (plan.enabled and known.enabled):
         return None
-    slot = newest_slot(plan.cadence, known.since, known.now)
+    slot = newest_slot(known.cadence, known.since, known.now)
     decision = decide(
-        plan.cadence,
+        known.cadence,
         known.since,
         enabled=True,
         row=runs.covering(plan.task, slot) if slot else None,
@@ -58,6 +58,9 @@ def claim(
 ) -> Attempt | None:
     """Take the newest due slot of a task and account for every older one; None where there is nothing to run.
 
+    Slots are those of the cadence in effect, which may be another one than the plan's. A process whose plan
+    disables the task leaves an enabled one to the others.
+
     `message_slot` is the slot for which the message was sent. It may lie a moment ahead of PostgreSQL's
     clock. `wait` is called with seconds, before a worker is declared dead.
     """
@@ -68,15 +71,17 @@ def claim(
 
 def _claim(plan: TaskPlan, trigger: Trigger, worker: str, message_slot: datetime | None) -> Attempt | None:
     known = known_cadences.lock(plan)
+    if known is None or (known.enabled and not plan.enabled):
+        return None
     now = known.now
     if message_slot is not None and now < message_slot <= now + CLOCK_SKEW:
         now = message_slot
-    slot = newest_slot(plan.cadence, known.since, now)
+    slot = newest_slot(known.cadence, known.since, now)
     covering = runs.covering(plan.task, slot) if slot else None
     decision = decide(
-        plan.cadence,
+        known.cadence,
         known.since,
-        enabled=plan.enabled and known.enabled,
+        enabled=known.enabled,
         row=covering,
         now=now,
         catch_up=plan.catch_up,
@@ -85,14 +90,13 @@ def _claim(plan: TaskPlan, trigger: Trigger, worker: str, message_slot: datetime
         return None
     if covering is not None:
         return runs.start_again(covering, worker)
-    first, missed = _missed(plan, decision.slot, known.since)
     if decision.verdict is not Verdict.RUN:
         reason = SkipReason(decision.verdict.value)
-        runs.skip(plan.task, decision.slot, trigger, reason, first or decision.slot, missed + 1)
+        accounting.skip_with_older(plan.task, known.cadence, decision.slot, known.since, trigger, reason)
         return None
-    if first is not None:
-        last = plan.cadence.latest(decision.slot - timedelta(microseconds=1))
-        runs.skip(plan.task, last, trigger, SkipReason.COALESCED, first, missed)
+    missed = accounting.missed_before(plan.task, known.cadence, decision.slot, known.since)
+    if missed is not None:
+        runs.skip(plan.task, missed.last, trigger, SkipReason.COALESCED, missed.first, missed.slots)
     return _start(plan.task, decision.slot, trigger, worker)
 
 
@@ -100,15 +104,6 @@ def claim_manually(task: str, *, worker: str, wait: Callable[[float], object]) -
     """Take the task now, outside its schedule; None while another run of it is running."""
     close_orphans(task, wait)
     return runs.start(task, None, Trigger.MANUAL, worker)
-
-
-def _missed(plan: TaskPlan, slot: datetime, since: datetime) -> tuple[datetime | None, int]:
-    """The first slot before `slot` that nothing accounts for, and how many there are."""
-    before = runs.newest_slot_before(plan.task, slot)
-    moment = timedelta(microseconds=1)
-    after = since - moment if before is None else max(before, since - moment)
-    first = plan.cadence.next(after)
-    return (first, plan.cadence.count(first, slot - moment)) if first < slot else (None, 0)
 
 
 def _start(task: str, slot: datetime, trigger: Trigger, worker: str) -> Attempt | None:

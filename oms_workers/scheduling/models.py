@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-from peewee import BigAutoField, BooleanField, IntegerField, TextField
+from peewee import BigAutoField, BigIntegerField, BooleanField, IntegerField, TextField
 from playhouse.postgres_ext import BinaryJSONField, DateTimeTZField
 
 from oms_workers.database import Table
@@ -40,7 +40,10 @@ class Trigger(StrEnum):
 
 
 class ScheduledTask(Table):
-    """A cadence that a task has or had. Slots before `since` do not exist."""
+    """A cadence that a task has or had. Slots before `since` do not exist.
+
+    The one with the highest `generation` is in effect.
+    """
 
     id = BigAutoField()
     task = TextField()
@@ -49,9 +52,25 @@ class ScheduledTask(Table):
     enabled_at = DateTimeTZField()
     since = DateTimeTZField()
     last_seen = DateTimeTZField()
+    generation = BigIntegerField(default=0)
 
     class Meta:
         table_name = "scheduled_tasks"
+
+
+class TaskConfiguration(Table):
+    """A cadence and a switch that some process was given for a task: the higher `generation` is the newer."""
+
+    id = BigAutoField()
+    task = TextField()
+    cadence = TextField()
+    enabled = BooleanField()
+    generation = BigIntegerField()
+    last_seen = DateTimeTZField(null=True)
+    alone_since = DateTimeTZField(null=True)
+
+    class Meta:
+        table_name = "task_configurations"
 
 
 class ScheduledRun(Table):

@@ -58,11 +58,22 @@ def record_cadences() -> None:
         return
     try:
         with connection():
-            known_cadences.record(task.plan for task in table.tasks())
+            _warn_of(known_cadences.record(task.plan for task in table.tasks()))
             migrations.announce()
         _recorded = True
     except UNREACHABLE as error:
         logger.warning("The schedule is not recorded because PostgreSQL does not answer: %s", error)
+
+
+def _warn_of(older: list[known_cadences.TaskPlan]) -> None:
+    for plan in older:
+        logger.warning(
+            "This process has %s as %s, %s. A newer cadence or switch of it is in effect. If this process is"
+            " right, run `oms migrate`; else it ends with the deploy.",
+            plan.task,
+            plan.cadence,
+            "enabled" if plan.enabled else "disabled",
+        )
 
 
 class WorkerProcess(Middleware):

@@ -140,7 +140,7 @@ def _look(task: table.Task, due: list[tuple[table.Task, datetime]]) -> None:
 
 
 def _keep_cadences() -> None:
-    known_cadences.keep(task.plan for task in table.tasks())
+    known_cadences.record(task.plan for task in table.tasks())
 
 
 def _try(problem: str, step: Callable[..., object], *arguments: object) -> None:
@@ -162,9 +162,7 @@ def forget() -> None:
 
 
 def record_tick() -> None:
-    known_cadences.record(
-        [known_cadences.TaskPlan(TICK, tick_cadence(), enabled=True, catch_up=timedelta(0))]
-    )
+    known_cadences.see(TICK, tick_cadence())
 
 
 def last_sent() -> datetime | None:

@@ -1,4 +1,7 @@
-"""Many workers, doubled messages and kills at random moments, on the ledger's claim alone.
+"""Many workers, doubled messages, deploys and kills at random moments, on the ledger's claim alone.
+
+Each deploy changes the cadence of one task and the switch of the other. Old workers start again beside new
+ones.
 
 Run as a program of its own, which forks its workers after everything is imported: a fork costs a
 millisecond, so that more than a hundred workers can die in half a minute. What they saw is in the table
@@ -26,6 +29,13 @@ TASKS = ("oms.tests.tasks.first", "oms.tests.tasks.second")
 PERIOD = timedelta(seconds=1)
 WORKERS = 6
 
+#: A deploy comes after so many kills, and so often a worker that starts is still one of the release before.
+KILLS_BETWEEN_DEPLOYS = 25
+OLD_WORKERS = 0.3
+
+#: All workers are dead for so long before each second deploy: each cadence has slots in that time.
+DOWNTIME_SECONDS = 2.2
+
 #: An advisory lock that a run holds while it works; a second one of the task cannot have it.
 WITNESS_CLASS = 77
 
@@ -44,10 +54,15 @@ MUCH_HAPPENED = """
 """
 
 
-def plan_of(task: str) -> known_cadences.TaskPlan:
-    return known_cadences.TaskPlan(
-        task, Interval(int(PERIOD.total_seconds())), enabled=True, catch_up=timedelta(hours=6)
-    )
+def plans_of(release: int) -> list[known_cadences.TaskPlan]:
+    """Each second release runs the first task half as often, and the second one not at all."""
+    seconds, odd = int(PERIOD.total_seconds()), release % 2
+    first, second = TASKS
+    six_hours = timedelta(hours=6)
+    return [
+        known_cadences.TaskPlan(first, Interval(seconds * (1 + odd)), enabled=True, catch_up=six_hours),
+        known_cadences.TaskPlan(second, Interval(seconds), enabled=not odd, catch_up=six_hours),
+    ]
 
 
 def main(kills: int, seed: int) -> None:
@@ -60,17 +75,31 @@ def main(kills: int, seed: int) -> None:
     liveness.START_GRACE_SECONDS = 0
     liveness.CONFIRMATION_SECONDS = CONFIRMATION_SECONDS
     chance = random.Random(seed)
-    workers = [fork(lambda: work(chance.random())) for _ in range(WORKERS)]
-    killed_so_far = 0
+    workers = [fork(work, chance.random(), 0) for _ in range(WORKERS)]
+    killed_so_far = release = 0
     while killed_so_far < kills or not much_happened():
         killed_so_far += 1
+        if killed_so_far % KILLS_BETWEEN_DEPLOYS == 0:
+            release += 1
+            if release % 2:
+                replace_all(workers, chance, release)
+            os.waitpid(fork(deploy, release), 0)
         time.sleep(chance.uniform(0.02, 0.25))
         killed = workers.pop(chance.randrange(WORKERS))
         end(killed)
-        workers.append(fork(lambda: work(chance.random())))
+        started = max(0, release - (chance.random() < OLD_WORKERS))
+        workers.append(fork(work, chance.random(), started))
     time.sleep(4 * CONFIRMATION_SECONDS + 2)
     for pid in workers:
         end(pid)
+
+
+def replace_all(workers: list[int], chance: random.Random, release: int) -> None:
+    """A downtime, after which every worker is one of the new release."""
+    for pid in workers:
+        end(pid)
+    time.sleep(DOWNTIME_SECONDS)
+    workers[:] = [fork(work, chance.random(), release) for _ in workers]
 
 
 def much_happened() -> bool:
@@ -79,11 +108,11 @@ def much_happened() -> bool:
         return session.execute(MUCH_HAPPENED).fetchone() == (True, True, True)
 
 
-def fork(work_in_child: Callable[[], NoReturn]) -> int:
+def fork(work_in_child: Callable[..., NoReturn], *arguments: Any) -> int:
     pid = os.fork()
     if pid == 0:
         try:
-            work_in_child()
+            work_in_child(*arguments)
         finally:
             os._exit(1)
     return pid
@@ -94,14 +123,24 @@ def end(pid: int) -> None:
     os.waitpid(pid, 0)
 
 
-def work(seed: float) -> NoReturn:
+def deploy(release: int) -> NoReturn:
+    """What `oms migrate` does in the release phase."""
+    with connection():
+        known_cadences.announce(plans_of(release))
+    os._exit(0)
+
+
+def work(seed: float, release: int) -> NoReturn:
     """What a worker does with its messages, of which it gets more than it should."""
     chance, parent = random.Random(seed), os.getppid()
     alive = liveness.Liveness(connection_parameters(settings.current())).start()
     witness = psycopg.connect(autocommit=True, **connection_parameters(settings.current()))
+    plans = plans_of(release)
+    with suppress(psycopg.Error), connection():
+        known_cadences.record(plans)
     while os.getppid() == parent:
         time.sleep(chance.uniform(0, 0.1))
-        plan = plan_of(chance.choice(TASKS))
+        plan = chance.choice(plans)
         # As the actor does: who is not seen to live claims nothing.
         if not alive.held():
             continue
@@ -113,6 +152,7 @@ def work(seed: float) -> NoReturn:
                 if attempt is not None:
                     run(attempt, witness, chance)
             if chance.random() < 0.1:
+                known_cadences.record(plans)
                 orphans.close_orphans(None, time.sleep)
     os._exit(1)
 

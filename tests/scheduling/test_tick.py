@@ -149,7 +149,9 @@ def test_those_who_are_left_decide_whether_a_task_is_enabled(
     tick.tick()
     assert enabled(task) == (False, slot)
 
-    execute("UPDATE scheduled_tasks SET enabled_at = now() - interval '11 minutes'")
+    # All that is left are processes that have it enabled, and they have ticked for ten minutes.
+    execute("UPDATE task_configurations SET last_seen = now() - interval '11 minutes' WHERE NOT enabled")
+    execute("UPDATE task_configurations SET alone_since = now() - interval '10 minutes' WHERE enabled")
     tick.tick()
 
     now_enabled, since = enabled(task)

@@ -7,22 +7,20 @@ from typing import Any, NamedTuple
 import settings
 from oms_workers.backlog import Waiting, registered_waiting
 from oms_workers.database import database_now
-from oms_workers.scheduling import known_cadences, runs, table
+from oms_workers.scheduling import clocks, future, known_cadences, runs, table
 from oms_workers.scheduling.table import Task
 from oms_workers.sets import fetch_one
 
 #: A tick that was not sent, or a slot that nobody took care of, for so many periods is late.
 SILENT_TICKS = 2
 
-#: Clocks of two machines differ by less. What lies further ahead was written by a clock that is wrong.
-FUTURE_TOLERANCE = timedelta(minutes=1)
-
 #: Longer than any run keeps a worker's threads, the updating of plan contexts aside.
 QUEUE_PATIENCE = timedelta(minutes=15)
 
-
 #: How long something may wait that no enabled task picks up.
 STUCK_PATIENCE = timedelta(days=1)
+
+_PUT_RIGHT = "The next tick at which the clocks agree puts it right."
 
 
 class _Arrived(NamedTuple):
@@ -37,13 +35,14 @@ def patience() -> timedelta:
 
 def is_alive(sent_at: datetime | None, now: datetime) -> bool:
     """Whether a clock that sent its last tick then is alive; a stamp from the future proves nothing."""
-    return sent_at is not None and -FUTURE_TOLERANCE < now - sent_at < patience()
+    return sent_at is not None and -clocks.MOST_DIFFERENCE < now - sent_at < patience()
 
 
 def find(status: dict[str, Any], now: datetime) -> list[str]:
     """What is wrong with what `status.collect` found; needs a `connection()` around it."""
     return [
         *([status["problem"]] if status["problem"] else _of_clock(status["clock"], now)),
+        *_of_clocks(now, database_now()),
         *_of_stamps(status, now),
         *([] if status["workers"] else ["No worker lives; start the Procfile's `worker`."]),
         *_of_tasks(),
@@ -62,9 +61,31 @@ def _of_clock(clock: dict[str, Any], now: datetime) -> Iterator[str]:
         yield f"No worker has run a tick since {_ago(ran_at, now)}; see the workers' logs."
 
 
+def _of_clocks(ours: datetime, theirs: datetime) -> Iterator[str]:
+    if clocks.differ(theirs, ours):
+        yield f"{clocks.sentence(theirs, ours)} No run is claimed until they agree."
+    # While the clocks differ, what lies in the future for one of them is shown.
+    now = min(ours, theirs)
+    for rows in future.find_rows(now):
+        yield (
+            f"{_name(rows.task)} has {rows.rows} row(s) of the ledger in the future,"
+            f" up to {rows.until.isoformat()}. {_PUT_RIGHT}"
+        )
+    for cadence in future.find_cadences(now):
+        yield (
+            f"{_name(cadence.task)} has no slots before {cadence.since.isoformat()},"
+            f" which is in the future. {_PUT_RIGHT}"
+        )
+
+
+def _name(path: str) -> str:
+    """The task's name, or its path where this release has no such task."""
+    return next((task.name for task in table.tasks() if task.path == path), path)
+
+
 def _of_stamps(status: dict[str, Any], now: datetime) -> Iterator[str]:
     for name, moment in _stamps(status):
-        if moment is not None and moment - now >= FUTURE_TOLERANCE:
+        if moment is not None and moment - now >= clocks.MOST_DIFFERENCE:
             yield (
                 f"{name} has a stamp from the future, {moment:%Y-%m-%d %H:%M:%S} UTC: the machine that"
                 " wrote it had a wrong clock, or this machine has; set their clocks by NTP."
@@ -74,8 +95,6 @@ def _of_stamps(status: dict[str, Any], now: datetime) -> Iterator[str]:
 def _stamps(status: dict[str, Any]) -> Iterator[tuple[str, datetime | None]]:
     yield "The clock's last tick", status["clock"]["tick_sent_at"]
     yield "The last tick that a worker ran", status["clock"]["tick_ran_at"]
-    for task in status["tasks"]:
-        yield f"The last run of {task['name']}", (task["last_run"] or {}).get("slot")
     for worker in status["workers"]:
         yield f"The start of the worker {worker['id']}", worker["started_at"]
     for queue in status["queues"] or ():
@@ -103,7 +122,7 @@ def _late_since(task: Task) -> datetime | None:
         return None
     now, moment = database_now(), timedelta(microseconds=1)
     last = runs.newest_slot_before(task.path, now)
-    first: datetime = task.cadence.next(max(last or known.since, known.since - moment))
+    first: datetime = known.cadence.next(max(last or known.since, known.since - moment))
     return first if now - first >= patience() else None
 
 

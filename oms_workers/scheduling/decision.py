@@ -19,6 +19,9 @@ MAX_INTERRUPTIONS = 10
 #: short of a tick's time: what fails in the first seconds is sent 30 s, 2 min and 10 min later.
 BACKOFF = (timedelta(seconds=10), timedelta(seconds=110), timedelta(seconds=590))
 
+#: A retry that lies further ahead was written by a clock that was ahead.
+_LONGEST_WAIT = BACKOFF[-1] + timedelta(minutes=1)
+
 
 class Verdict(StrEnum):
     """What to do with a slot now. `STALE` and `DISABLED` are also reasons of a skip in the ledger."""
@@ -83,7 +86,7 @@ def _is_due_again(row: Row, slot: datetime, now: datetime) -> bool:
         and row.attempts - row.interruptions < MAX_ATTEMPTS
         and row.interruptions < MAX_INTERRUPTIONS
         and row.next_attempt_at is not None
-        and row.next_attempt_at <= now
+        and not now < row.next_attempt_at <= now + _LONGEST_WAIT
     )
 
 

@@ -18,7 +18,7 @@ from oms_workers.configuration import written_cadence
 from oms_workers.configuration.cadence import Cadence
 from oms_workers.configuration.crontab_fields import CadenceError
 from oms_workers.database import database, database_now, retry_transient, transaction
-from oms_workers.scheduling import accounting
+from oms_workers.scheduling import accounting, clocks
 from oms_workers.scheduling.models import ScheduledTask, TaskConfiguration
 from oms_workers.scheduling.succession import Standing, alone_since, takes_effect
 from oms_workers.sets import Arrays, column, fetch_one, for_change
@@ -67,7 +67,8 @@ def find(plan: TaskPlan) -> KnownCadence | None:
 def lock(plan: TaskPlan) -> KnownCadence | None:
     """The task's cadence in effect, locked until the transaction ends; the plan's is recorded where none is.
 
-    Claims of one task follow one another by this lock. None where this release does not know the cadence.
+    Claims of one task follow one another by this lock. None where this release does not know the cadence,
+    or where the clocks differ.
     """
     _lock(plan.task)
     query = for_change(_select_in_effect(plan.task))
@@ -75,7 +76,8 @@ def lock(plan: TaskPlan) -> KnownCadence | None:
     if current is None:
         record([plan])
         current = fetch_one(query, _InEffect)
-        assert current is not None, "what nobody has known before is in effect"
+        if current is None:
+            return None
     # Another transaction may have held the lock for a while, so the time is read again.
     return _known(plan, current._replace(now=database_now()))
 
@@ -169,8 +171,11 @@ def _make_newest(plan: TaskPlan) -> int:
 def record(plans: Iterable[TaskPlan]) -> list[TaskPlan]:
     """Say which configurations this process runs, at its start and at each tick; newer ones take effect.
 
-    Returns the plans that are older than what is in effect.
+    Returns the plans that are older than what is in effect. While the clocks differ, nothing is recorded: a
+    cadence would count from a moment that may lie in the future.
     """
+    if not clocks.agree(database_now()):
+        return []
     plans = [*plans]
     tasks_in_effect = _tasks_in_effect(plans)
     if tasks_in_effect:

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from oms_workers.database import database_now, transaction
-from oms_workers.scheduling import accounting, known_cadences, runs
+from oms_workers.scheduling import accounting, clocks, known_cadences, runs
 from oms_workers.scheduling.decision import Verdict, decide, newest_slot, retry_at
 from oms_workers.scheduling.known_cadences import TaskPlan
 from oms_workers.scheduling.models import RunState, SkipReason, Trigger
@@ -34,7 +34,7 @@ MAX_ERROR_CHARACTERS = 2_000
 def is_due(plan: TaskPlan) -> datetime | None:
     """The slot for which a message has to be sent now, if there is one: missed, or to be tried again."""
     known = known_cadences.find(plan)
-    if known is None or not (plan.enabled and known.enabled):
+    if known is None or not (plan.enabled and known.enabled) or not clocks.agree(known.now):
         return None
     slot = newest_slot(known.cadence, known.since, known.now)
     decision = decide(
@@ -59,11 +59,13 @@ def claim(
     """Take the newest due slot of a task and account for every older one; None where there is nothing to run.
 
     Slots are those of the cadence in effect, which may be another one than the plan's. A process whose plan
-    disables the task leaves an enabled one to the others.
+    disables the task leaves an enabled one to the others. While the clocks differ, nothing is taken.
 
     `message_slot` is the slot for which the message was sent. It may lie a moment ahead of PostgreSQL's
     clock. `wait` is called with seconds, before a worker is declared dead.
     """
+    if not clocks.agree(database_now()):
+        return None
     close_orphans(plan.task, wait)
     with transaction():
         return _claim(plan, trigger, worker, message_slot)
@@ -101,7 +103,11 @@ def _claim(plan: TaskPlan, trigger: Trigger, worker: str, message_slot: datetime
 
 
 def claim_manually(task: str, *, worker: str, wait: Callable[[float], object]) -> Attempt | None:
-    """Take the task now, outside its schedule; None while another run of it is running."""
+    """Take the task now, outside its schedule; None while another run of it is running.
+
+    Raises `ClocksDifferError`.
+    """
+    clocks.require_agreement(database_now())
     close_orphans(task, wait)
     return runs.start(task, None, Trigger.MANUAL, worker)
 

@@ -60,10 +60,16 @@ def _find_suspects(task: str | None) -> list[Orphan]:
     grace = Value(timedelta(seconds=liveness.START_GRACE_SECONDS), converter=False)
     query = ScheduledRun.select(*columns).where(
         among(ScheduledRun.state, [RunState.RUNNING]),
-        fn.clock_timestamp() > fn.pg_postmaster_start_time() + grace,
+        # A start in the future was one before the clock was set back, so it was long ago.
+        (fn.clock_timestamp() > _started_at() + grace) | (fn.clock_timestamp() < _started_at()),
         ~liveness.holds_lock(ScheduledRun.worker),
     )
     return fetch(query if task is None else query.where(ScheduledRun.task == task), Orphan)
+
+
+def _started_at() -> Any:
+    """When PostgreSQL was started, by its own clock then."""
+    return fn.pg_postmaster_start_time()
 
 
 def _close_orphan(orphan: Orphan) -> int:

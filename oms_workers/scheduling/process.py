@@ -11,8 +11,8 @@ from dramatiq.middleware import Middleware
 
 import settings
 from oms_workers import migrations, watch
-from oms_workers.database import UNREACHABLE, connection, connection_parameters, database
-from oms_workers.scheduling import known_cadences, table
+from oms_workers.database import UNREACHABLE, connection, connection_parameters, database, database_now
+from oms_workers.scheduling import clocks, known_cadences, table
 from oms_workers.scheduling.liveness import Liveness
 from oms_workers.watch import HARD_END_SECONDS, end_without_lock
 
@@ -52,12 +52,17 @@ def holds_lock() -> bool:
 
 
 def record_cadences() -> None:
-    """Write once what this process is configured to run. While PostgreSQL is away, the next claim tries."""
+    """Write once what this process is configured to run.
+
+    While PostgreSQL is away, or its clock differs from ours, the next claim tries.
+    """
     global _recorded
     if _recorded:
         return
     try:
         with connection():
+            if not clocks.agree(database_now()):
+                return
             _warn_of(known_cadences.record(task.plan for task in table.tasks()))
             migrations.announce()
         _recorded = True

@@ -20,7 +20,7 @@ import settings
 from oms_workers.broker import current, stopping
 from oms_workers.configuration.cadence import Interval
 from oms_workers.database import UNREACHABLE, connection, database, database_now, is_unreachable
-from oms_workers.scheduling import known_cadences, ledger, orphans, process, retention, table
+from oms_workers.scheduling import clocks, future, known_cadences, ledger, orphans, process, retention, table
 from oms_workers.scheduling.actor import send
 from oms_workers.scheduling.clock import PeriodicCadence
 from oms_workers.scheduling.models import ScheduledTask, Trigger
@@ -120,6 +120,7 @@ def tick() -> None:
     due: list[tuple[table.Task, datetime]] = []
     with connection():
         _try("The runs of dead workers cannot be closed", orphans.close_orphans, None, stopping.wait)
+        _try("The rows in the future cannot be put right", future.put_right)
         for task in table.tasks():
             _try(f"Whether {task.name} is due cannot be decided", _look, task, due)
     for task, slot in due:
@@ -157,6 +158,9 @@ def _try(problem: str, step: Callable[..., object], *arguments: object) -> None:
 def forget() -> None:
     """Delete a batch of the rows that are older than the ledger's retention, by PostgreSQL's clock."""
     now = database_now()
+    if not clocks.agree(now):
+        # A clock that is a month ahead would let the whole ledger be forgotten.
+        return
     retention.prune(now)
     retention.prune_workers(now)
 

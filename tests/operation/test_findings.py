@@ -99,14 +99,6 @@ def test_a_slot_that_nothing_has_become_of_is_late(well: None, configure: Callab
     [
         ("The last tick that a worker ran", "UPDATE scheduled_tasks SET last_seen = now() + interval '1 h'"),
         ("The start of the worker", "UPDATE workers SET started_at = now() + interval '1 h'"),
-        (
-            "The last run of fulfil-waiting-orders",
-            """
-            INSERT INTO scheduled_runs (task, slot, first_slot, state, trigger)
-            SELECT 'oms.fulfilment.tasks.fulfil_waiting_orders', at, at, 'succeeded', 'tick'
-            FROM (SELECT now() + interval '1 h' AS at) AS future
-            """,
-        ),
     ],
 )
 def test_a_stamp_from_the_future_is_a_finding_of_its_own(well: None, what: str, change: str) -> None:
@@ -116,6 +108,31 @@ def test_a_stamp_from_the_future_is_a_finding_of_its_own(well: None, what: str, 
 
     assert finding.startswith(f"{what}")
     assert "has a stamp from the future" in finding
+
+
+def test_what_a_clock_that_was_ahead_has_left_is_found(well: None) -> None:
+    execute(
+        """
+        INSERT INTO scheduled_runs (task, slot, first_slot, state, trigger)
+        VALUES ('oms.fulfilment.tasks.fulfil_waiting_orders', now() + interval '1 hour', now(), 'succeeded',
+                'tick')
+        """
+    )
+
+    (finding,) = found()
+
+    assert finding.startswith("fulfil-waiting-orders has 1 row(s) of the ledger in the future, up to")
+
+
+def test_clocks_that_differ_are_found(well: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    ahead = datetime.now(UTC) + timedelta(hours=1)
+    monkeypatch.setattr(findings, "database_now", lambda: ahead)
+
+    said = found()
+
+    assert any(
+        "s ahead of this machine's. No run is claimed until they agree." in finding for finding in said
+    )
 
 
 def test_what_waits_too_long_is_found_since_it_came_and_not_since_it_was_placed(well: None) -> None:

@@ -8,8 +8,7 @@ another one in effect accounts for the slots of the one before, in the same tran
 
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from peewee import Select, fn
@@ -18,25 +17,16 @@ from oms_workers.configuration import written_cadence
 from oms_workers.configuration.cadence import Cadence
 from oms_workers.configuration.crontab_fields import CadenceError
 from oms_workers.database import database, database_now, retry_transient, transaction
-from oms_workers.scheduling import accounting, clocks
+from oms_workers.scheduling import accounting, clocks, configurations
+from oms_workers.scheduling.configurations import TaskPlan
 from oms_workers.scheduling.models import ScheduledTask, TaskConfiguration
-from oms_workers.scheduling.succession import Standing, alone_since, takes_effect
-from oms_workers.sets import Arrays, column, fetch_one, for_change
+from oms_workers.scheduling.succession import alone_since, takes_effect
+from oms_workers.sets import column, fetch_one, for_change
 
 logger = logging.getLogger(__name__)
 
 #: The class of the locks that let the claims and changes of one task follow one another ("omst").
 LOCK_CLASS = 0x6F6D7374
-
-
-@dataclass(frozen=True)
-class TaskPlan:
-    """A task as this process is configured to run it."""
-
-    task: str
-    cadence: Cadence
-    enabled: bool
-    catch_up: timedelta
 
 
 class KnownCadence(NamedTuple):
@@ -148,24 +138,9 @@ def announce(plans: Iterable[TaskPlan]) -> None:
     for plan in plans:
         with transaction():
             _lock(plan.task)
-            generation = _make_newest(plan)
+            generation = configurations.make_newest(plan)
             if fetch_one(_select_in_effect(plan.task), _InEffect) is None:
                 _put_in_effect(plan, generation, None, database_now())
-
-
-def _make_newest(plan: TaskPlan) -> int:
-    """Give the plan's configuration the highest generation of its task; return it."""
-    newest = _newest_generation(plan.task)
-    own = fetch_one(_select_standing(plan), Standing)
-    if own is None:
-        TaskConfiguration.insert(
-            task=plan.task, cadence=str(plan.cadence), enabled=plan.enabled, generation=newest + 1
-        ).returning().execute()
-    elif own.generation < newest:
-        _change(plan, generation=newest + 1, alone_since=None)
-    else:
-        return newest
-    return newest + 1
 
 
 def record(plans: Iterable[TaskPlan]) -> list[TaskPlan]:
@@ -186,7 +161,7 @@ def record(plans: Iterable[TaskPlan]) -> list[TaskPlan]:
 
 def _tasks_in_effect(plans: list[TaskPlan]) -> set[str]:
     """The tasks of which the plan's configuration is in effect already."""
-    run, newer = _run(plans), ScheduledTask.alias("newer")
+    run, newer = configurations.as_rows(plans), ScheduledTask.alias("newer")
     a_newer_one = newer.select(newer.id).where(
         newer.task == ScheduledTask.task, newer.generation > ScheduledTask.generation
     )
@@ -209,7 +184,7 @@ def _tasks_in_effect(plans: list[TaskPlan]) -> set[str]:
 
 def _see(plans: list[TaskPlan]) -> None:
     """Note that these configurations are run."""
-    run = _run(plans)
+    run = configurations.as_rows(plans)
     ScheduledTask.update(last_seen=fn.clock_timestamp()).from_(run).where(
         run.matches(ScheduledTask, "task", "cadence")
     ).execute()
@@ -218,67 +193,23 @@ def _see(plans: list[TaskPlan]) -> None:
     ).execute()
 
 
-def _run(plans: list[TaskPlan]) -> Arrays:
-    columns = (TaskConfiguration.task, TaskConfiguration.cadence, TaskConfiguration.enabled)
-    return Arrays(
-        "run",
-        {field.name: field for field in columns},
-        [(plan.task, str(plan.cadence), plan.enabled) for plan in plans],
-    )
-
-
 def _record(plan: TaskPlan) -> bool:
     """Note that the plan's configuration is run. It takes effect where it is the newer one; False else."""
     with transaction():
         _lock(plan.task)
-        own = fetch_one(_select_standing(plan), Standing)
+        own = configurations.standing(plan)
         current = fetch_one(for_change(_select_in_effect(plan.task)), _InEffect)
         now = database_now()
-        generation = _make_newest(plan) if own is None else own.generation
+        generation = configurations.make_newest(plan) if own is None else own.generation
         if own is not None and current is not None and own.generation < current.generation:
-            alone = alone_since(own, _standing_of(plan.task, current.generation), now)
+            alone = alone_since(own, configurations.standing_of(plan.task, current.generation), now)
             if not takes_effect(own.generation, current.generation, alone, now):
-                _change(plan, last_seen=now, alone_since=alone)
+                configurations.change(plan, last_seen=now, alone_since=alone)
                 return False
-            generation = _make_newest(plan)
-        _change(plan, last_seen=now, alone_since=None)
+            generation = configurations.make_newest(plan)
+        configurations.change(plan, last_seen=now, alone_since=None)
         _put_in_effect(plan, generation, current, now)
         return True
-
-
-def _select_standing(plan: TaskPlan) -> Any:
-    return TaskConfiguration.select(
-        TaskConfiguration.generation, TaskConfiguration.last_seen, TaskConfiguration.alone_since
-    ).where(*_is_of(plan))
-
-
-def _is_of(plan: TaskPlan) -> tuple[Any, ...]:
-    """The conditions that a configuration is the plan's, by the unique index on all three."""
-    return (
-        TaskConfiguration.task == plan.task,
-        TaskConfiguration.cadence == str(plan.cadence),
-        TaskConfiguration.enabled == plan.enabled,
-    )
-
-
-def _standing_of(task: str, generation: int) -> Standing | None:
-    columns = (TaskConfiguration.generation, TaskConfiguration.last_seen, TaskConfiguration.alone_since)
-    query = TaskConfiguration.select(*columns).where(
-        TaskConfiguration.task == task, TaskConfiguration.generation == generation
-    )
-    return fetch_one(query, Standing)
-
-
-def _newest_generation(task: str) -> int:
-    query = TaskConfiguration.select(fn.MAX(TaskConfiguration.generation)).where(
-        TaskConfiguration.task == task
-    )
-    newest: int | None = query.scalar()
-    return newest or 0
-
-
-def _change(plan: TaskPlan, **values: Any) -> None:
-    TaskConfiguration.update(**values).where(*_is_of(plan)).execute()
 
 
 def _put_in_effect(plan: TaskPlan, generation: int, current: _InEffect | None, now: datetime) -> None:

@@ -16,8 +16,8 @@ from typing import Any
 
 from oms_workers.database import database_now, transaction
 from oms_workers.scheduling import accounting, clocks, known_cadences, runs
+from oms_workers.scheduling.configurations import TaskPlan
 from oms_workers.scheduling.decision import Verdict, decide, newest_slot, retry_at
-from oms_workers.scheduling.known_cadences import TaskPlan
 from oms_workers.scheduling.models import RunState, SkipReason, Trigger
 from oms_workers.scheduling.orphans import close_orphans
 from oms_workers.scheduling.runs import Attempt, LastRun

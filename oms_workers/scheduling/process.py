@@ -13,6 +13,7 @@ import settings
 from oms_workers import migrations, watch
 from oms_workers.database import UNREACHABLE, connection, connection_parameters, database, database_now
 from oms_workers.scheduling import clocks, known_cadences, table
+from oms_workers.scheduling.configurations import TaskPlan
 from oms_workers.scheduling.liveness import Liveness
 from oms_workers.watch import HARD_END_SECONDS, end_without_lock
 
@@ -70,7 +71,7 @@ def record_cadences() -> None:
         logger.warning("The schedule is not recorded because PostgreSQL does not answer: %s", error)
 
 
-def _warn_of(older: list[known_cadences.TaskPlan]) -> None:
+def _warn_of(older: list[TaskPlan]) -> None:
     for plan in older:
         logger.warning(
             "This process has %s as %s, %s. A newer cadence or switch of it is in effect. If this process is"

@@ -15,7 +15,7 @@ import settings
 from oms_workers import broker
 from oms_workers.configuration.cadence import Cadence, Crontab, Interval, parse_crontab
 from oms_workers.errors import ArgumentError
-from oms_workers.scheduling.known_cadences import TaskPlan
+from oms_workers.scheduling.configurations import TaskPlan
 from oms_workers.scheduling.operation import Operation
 
 #: The least time before a slot is stale: a message needs a while to reach a worker.

@@ -24,6 +24,7 @@ import settings
 from oms_workers.configuration.cadence import Interval
 from oms_workers.database import connection, connection_parameters, execute
 from oms_workers.scheduling import known_cadences, ledger, liveness, orphans
+from oms_workers.scheduling.configurations import TaskPlan
 
 TASKS = ("oms.tests.tasks.first", "oms.tests.tasks.second")
 PERIOD = timedelta(seconds=1)
@@ -54,14 +55,14 @@ MUCH_HAPPENED = """
 """
 
 
-def plans_of(release: int) -> list[known_cadences.TaskPlan]:
+def plans_of(release: int) -> list[TaskPlan]:
     """Each second release runs the first task half as often, and the second one not at all."""
     seconds, odd = int(PERIOD.total_seconds()), release % 2
     first, second = TASKS
     six_hours = timedelta(hours=6)
     return [
-        known_cadences.TaskPlan(first, Interval(seconds * (1 + odd)), enabled=True, catch_up=six_hours),
-        known_cadences.TaskPlan(second, Interval(seconds), enabled=not odd, catch_up=six_hours),
+        TaskPlan(first, Interval(seconds * (1 + odd)), enabled=True, catch_up=six_hours),
+        TaskPlan(second, Interval(seconds), enabled=not odd, catch_up=six_hours),
     ]
 
 

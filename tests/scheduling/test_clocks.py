@@ -12,8 +12,8 @@ from oms_workers.configuration.cadence import Interval
 from oms_workers.database import database_now, execute, rows
 from oms_workers.scheduling import clocks, future, known_cadences, ledger, liveness, orphans, process, tick
 from oms_workers.scheduling.clocks import ClocksDifferError
+from oms_workers.scheduling.configurations import TaskPlan
 from oms_workers.scheduling.decision import BACKOFF
-from oms_workers.scheduling.known_cadences import TaskPlan
 from oms_workers.scheduling.table import Task
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)

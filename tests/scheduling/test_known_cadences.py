@@ -12,7 +12,7 @@ import pytest
 from oms_workers.configuration.cadence import Interval
 from oms_workers.database import database_now, execute, rows
 from oms_workers.scheduling import known_cadences, ledger, process
-from oms_workers.scheduling.known_cadences import TaskPlan
+from oms_workers.scheduling.configurations import TaskPlan
 from oms_workers.scheduling.table import Task
 
 TASK = "oms.tests.tasks.sweep"

@@ -11,13 +11,14 @@ import settings
 from oms_workers.configuration.cadence import Interval
 from oms_workers.database import connection, connection_parameters, database_now, execute, rows
 from oms_workers.scheduling import known_cadences, ledger, liveness, orphans, retention
+from oms_workers.scheduling.configurations import TaskPlan
 from oms_workers.scheduling.decision import BACKOFF, MAX_ATTEMPTS, MAX_INTERRUPTIONS
 
 TASK = "oms.tests.tasks.sweep"
 WEEK = timedelta(weeks=1)
 WEEKLY = Interval(int(WEEK.total_seconds()))
 DEAD = "elsewhere/1/00000000"
-PLAN = known_cadences.TaskPlan(TASK, WEEKLY, enabled=True, catch_up=8 * WEEK)
+PLAN = TaskPlan(TASK, WEEKLY, enabled=True, catch_up=8 * WEEK)
 
 
 @pytest.fixture(autouse=True)
@@ -37,11 +38,11 @@ def no_wait(seconds: float) -> None:
     """Whoever is dead now will not come back."""
 
 
-def claim(worker: str, plan: known_cadences.TaskPlan = PLAN, **changes: Any) -> ledger.Attempt | None:
+def claim(worker: str, plan: TaskPlan = PLAN, **changes: Any) -> ledger.Attempt | None:
     return ledger.claim(plan, **{"trigger": "tick", "worker": worker, "wait": no_wait, **changes})
 
 
-def known_for(weeks: int, plan: known_cadences.TaskPlan = PLAN) -> datetime:
+def known_for(weeks: int, plan: TaskPlan = PLAN) -> datetime:
     """Let the cadence be so many slots old, the newest of which is returned."""
     known_cadences.record([plan])
     newest = plan.cadence.latest(database_now())
@@ -115,7 +116,7 @@ def test_what_lies_behind_a_row_is_accounted_for(worker: str) -> None:
 
 
 def test_slots_too_old_to_be_caught_up_with_are_one_stale_row(worker: str) -> None:
-    plan = known_cadences.TaskPlan(TASK, WEEKLY, enabled=True, catch_up=timedelta(0))
+    plan = TaskPlan(TASK, WEEKLY, enabled=True, catch_up=timedelta(0))
     newest = known_for(3, plan)
 
     assert claim(worker, plan) is None
@@ -149,7 +150,7 @@ def test_a_slot_is_run_once_whoever_comes_at_the_same_time(worker: str) -> None:
 
 
 def test_a_disabled_task_is_accounted_for_and_replays_nothing_when_enabled(worker: str) -> None:
-    off = known_cadences.TaskPlan(TASK, WEEKLY, enabled=False, catch_up=8 * WEEK)
+    off = TaskPlan(TASK, WEEKLY, enabled=False, catch_up=8 * WEEK)
     newest = known_for(2, off)
 
     assert claim(worker, off) is None
@@ -161,7 +162,7 @@ def test_a_disabled_task_is_accounted_for_and_replays_nothing_when_enabled(worke
 
 def test_a_process_that_still_thinks_it_enabled_runs_nothing_of_a_disabled_task(worker: str) -> None:
     known_for(1)
-    known_cadences.record([known_cadences.TaskPlan(TASK, WEEKLY, enabled=False, catch_up=8 * WEEK)])
+    known_cadences.record([TaskPlan(TASK, WEEKLY, enabled=False, catch_up=8 * WEEK)])
 
     assert claim(worker) is None
     assert [row[3] for row in table()] == ["disabled"]
@@ -201,7 +202,7 @@ def test_an_orphan_that_lives_again_is_not_closed(worker: str) -> None:
 
 
 def test_enabling_again_replays_nothing_even_where_nobody_noted_the_slots(worker: str) -> None:
-    off = known_cadences.TaskPlan(TASK, WEEKLY, enabled=False, catch_up=8 * WEEK)
+    off = TaskPlan(TASK, WEEKLY, enabled=False, catch_up=8 * WEEK)
     newest = known_for(5, off)
 
     known_cadences.record([PLAN])
@@ -459,7 +460,7 @@ def test_a_confirmation_that_is_cut_short_declares_nobody_dead(monkeypatch: pyte
 
 def test_a_release_that_may_be_refused_switches_nothing(worker: str) -> None:
     known_for(1)
-    off = known_cadences.TaskPlan(TASK, WEEKLY, enabled=False, catch_up=WEEK)
+    off = TaskPlan(TASK, WEEKLY, enabled=False, catch_up=WEEK)
 
     known_cadences.announce([off])
 
@@ -494,7 +495,7 @@ def test_a_clock_that_is_a_moment_ahead_of_postgresql_is_believed(
 ) -> None:
     now = database_now()
     period = 100_000
-    plan = known_cadences.TaskPlan(
+    plan = TaskPlan(
         TASK, Interval(period, offset=(int(now.timestamp()) + seconds) % period), enabled=True, catch_up=WEEK
     )
     known_cadences.record([plan])

@@ -1,20 +1,23 @@
 """Scenarios from a merchant's files into their tables."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from peewee import EXCLUDED, fn
+from peewee import fn
 
 from oms_workers.fulfilment.models import RULE_COLUMNS, Scenario, ScenarioRule
-from oms_workers.fulfilment.planning.scenarios import ScenarioSpec
-from oms_workers.sets import column
+from oms_workers.fulfilment.planning.scenarios import Filters, ScenarioSpec
+from oms_workers.merchant_values import Misfit, repeated
+from oms_workers.reservations.loading import refuse
+from oms_workers.reservations.models import Location
+from oms_workers.sets import column, constant, fetch
 
+#: A rule's filters, by the names that they have in a file.
+_FILTERS = ("filters", "transfer_from")
 
-class _NewScenario(NamedTuple):
-    name: str
-    priority: int
-    active: bool
-    conditions: dict[str, Any]
+#: The lists of a filter: an empty one of the first two lets no location through.
+_LISTS = ("locations", "types", "except_locations")
+_RESTRICTING = _LISTS[:2]
 
 
 class _NewRule(NamedTuple):
@@ -27,30 +30,104 @@ class _NewRule(NamedTuple):
     options: dict[str, Any]
 
 
+class _Known(NamedTuple):
+    name: str
+    id: int
+
+
 def load_scenarios(scenarios: Sequence[ScenarioSpec]) -> int:
-    """Add or replace scenarios by name, with all of their rules, in the caller's transaction."""
+    """Add or change scenarios by name, in the caller's transaction.
+
+    What a file leaves out stays as it is. Rules that it gives replace all of the scenario's rules.
+    Raises `LoadError`.
+    """
+    known = dict(fetch(Scenario.select(Scenario.name, Scenario.id), _Known))
+    refuse(_misfits(scenarios, known.keys()))
     for scenario in scenarios:
         plain = scenario.model_dump(mode="json")
-        id_ = _upsert(_NewScenario(*(plain[name] for name in _NewScenario._fields)))
-        ScenarioRule.delete().where(ScenarioRule.scenario == id_).execute()
-        ScenarioRule.insert_set(
-            [
-                _NewRule(id_, position, **{name: rule.pop(name) for name in RULE_COLUMNS}, options=rule)
-                for position, rule in enumerate(plain["rules"], start=1)
-            ]
-        )
+        given = {name: plain[name] for name in plain if name in scenario.model_fields_set}
+        rules = given.pop("rules", None)
+        id_ = _change(known[scenario.name], given) if scenario.name in known else _add(plain)
+        if rules is not None:
+            _replace_rules(id_, rules)
     return len(scenarios)
 
 
-def _upsert(scenario: _NewScenario) -> int:
-    insertion = Scenario.insertion([scenario], changed_at=fn.clock_timestamp()).on_conflict(
-        conflict_target=[Scenario.name],
-        update={
-            Scenario.priority: EXCLUDED.priority,
-            Scenario.active: EXCLUDED.active,
-            Scenario.conditions: EXCLUDED.conditions,
-            Scenario.changed_at: EXCLUDED.changed_at,
-        },
+def refuse_strangers(scenarios: Sequence[ScenarioSpec]) -> None:
+    """Raise `LoadError` for a rule that names a location or a type that does not exist.
+
+    It would in silence never use them.
+    """
+    codes = {*column(Location.select(Location.code))}
+    types = {*column(Location.select(Location.type).distinct())}
+    known = {"locations": codes, "except_locations": codes, "types": types}
+    refuse(
+        Misfit(row, f"{path}.{name}", repr(stranger), _unknown(name, types))
+        for row, path, filters in _filters_of(scenarios)
+        for name in _LISTS
+        for stranger in sorted((getattr(filters, name) or frozenset()) - known[name])
     )
-    (id_,) = column(insertion.returning(Scenario.id))
-    return int(id_)
+
+
+def _unknown(name: str, types: set[str]) -> str:
+    if name == "types":
+        return f"no location has this type; there are {', '.join(sorted(types)) or 'none'}"
+    return "no such location is known; load it first, or mend the name"
+
+
+def _misfits(scenarios: Sequence[ScenarioSpec], known: Any) -> Iterator[Misfit]:
+    for row in repeated(scenario.name for scenario in scenarios):
+        yield Misfit(row, "name", repr(scenarios[row].name), "is given twice; leave one of them out")
+    for row, scenario in enumerate(scenarios):
+        if "rules" not in scenario.model_fields_set and scenario.name not in known:
+            yield Misfit(row, "rules", "", f"the scenario {scenario.name!r} is new and needs rules")
+        for number in repeated(rule.name for rule in scenario.rules):
+            name = scenario.rules[number].name
+            yield Misfit(row, f"rules.{number}.name", repr(name), "is the name of another rule before it")
+        for path, problem in _empty_lists(scenario):
+            yield Misfit(row, path, "[]", problem)
+
+
+def _empty_lists(scenario: ScenarioSpec) -> Iterator[tuple[str, str]]:
+    """The lists without which nothing would ever match, with their places and what to do."""
+    if "rules" in scenario.model_fields_set and not scenario.rules:
+        yield "rules", "a scenario without rules places nothing; leave rules out to keep those it has"
+    for fact, values in scenario.conditions.items():
+        if not values:
+            yield f"conditions.{fact}", "no order matches an empty list; leave it out to match all"
+    for _, path, filters in _filters_of([scenario]):
+        for name in _RESTRICTING:
+            if getattr(filters, name) == frozenset():
+                yield f"{path}.{name}", "an empty list lets no location through; leave it out to let all"
+
+
+def _filters_of(scenarios: Sequence[ScenarioSpec]) -> Iterator[tuple[int, str, Filters]]:
+    """Each filter with the row of its scenario and its path there."""
+    for row, scenario in enumerate(scenarios):
+        for number, rule in enumerate(scenario.rules):
+            for name in _FILTERS:
+                yield row, f"rules.{number}.{name}", getattr(rule, name)
+
+
+def _add(plain: dict[str, Any]) -> int:
+    columns = {name: plain[name] for name in ("name", "priority", "active", "conditions")}
+    return int(Scenario.insert(columns).execute())
+
+
+def _change(id_: int, given: dict[str, Any]) -> int:
+    # The scenario is found by its name, which stays.
+    fields = {Scenario._meta.columns[name]: value for name, value in given.items() if name != "name"}
+    changed = {field: constant(field, value) for field, value in fields.items()}
+    update = Scenario.update({Scenario.changed_at: fn.clock_timestamp(), **changed})
+    update.where(Scenario.id == id_).execute()
+    return id_
+
+
+def _replace_rules(id_: int, rules: list[dict[str, Any]]) -> None:
+    ScenarioRule.delete().where(ScenarioRule.scenario == id_).execute()
+    ScenarioRule.insert_set(
+        [
+            _NewRule(id_, position, **{name: rule.pop(name) for name in RULE_COLUMNS}, options=rule)
+            for position, rule in enumerate(rules, start=1)
+        ]
+    )

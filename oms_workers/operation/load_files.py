@@ -1,19 +1,34 @@
 """The files of `oms load`, checked whole before anything is written."""
 
-from collections.abc import Sequence
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from oms_workers.configuration.problems import shown
 from oms_workers.database import connection, database_now, retry_transient, transaction
 from oms_workers.fulfilment.planning.scenarios import ScenarioSpec
-from oms_workers.fulfilment.scenarios import load_scenarios
+from oms_workers.fulfilment.scenarios import load_scenarios, refuse_strangers
 from oms_workers.packages.shortfalls import relieve_shortfalls
-from oms_workers.reservations.loading import LoadError, LocationSpec, StockSpec, load_locations, load_stock
-from oms_workers.reservations.models import Location
-from oms_workers.sets import column
+from oms_workers.reservations.loading import (
+    LoadError,
+    LocationSpec,
+    MisfitError,
+    StockSpec,
+    load_locations,
+    load_stock,
+)
+
+#: As in `oms load -`.
+STANDARD_INPUT = Path("-")
 
 _MAX_PROBLEMS = 10
+_SHOWN_CHARACTERS = 80
+
+T = TypeVar("T")
 
 
 class MerchantFile(BaseModel):
@@ -26,57 +41,156 @@ class MerchantFile(BaseModel):
     scenarios: list[ScenarioSpec] = []
 
 
+class _File(NamedTuple):
+    """A file as it was read: its name, its JSON, and what that means."""
+
+    name: str
+    raw: Any
+    content: MerchantFile
+
+
 def load_files(files: Sequence[Path]) -> dict[str, int]:
     """Add or change what the files name, in one transaction.
 
     Returns how much there was of each kind, and how many packages are planned again because their stock is
     not there.
 
-    Raises `LoadError`, which names the file, the place in it and what is wrong.
+    Raises `LoadError`, which names each file, the place in it, the sku or code, the value and what is wrong.
     """
-    contents = [_read(file) for file in files]
+    read = _read_all(files)
     with connection():
-        counts = retry_transient(lambda: _write(contents))
+        counts = retry_transient(lambda: _write(read))
         # In transactions of their own: orders and packages are locked before stock, never after it. Should
         # this process end here, `fulfil_replaning_orders` does the same.
         given_way = relieve_shortfalls(actor="oms load", at=database_now())
         return {**counts, "packages short of stock": given_way}
 
 
-def _write(contents: Sequence[MerchantFile]) -> dict[str, int]:
+def _write(files: Sequence[_File]) -> dict[str, int]:
     with transaction():
         at = database_now()
-        scenarios = [spec for content in contents for spec in content.scenarios]
         counts = {
-            "locations": load_locations([spec for content in contents for spec in content.locations]),
-            "stock levels": load_stock([spec for content in contents for spec in content.stock], at=at),
-            "scenarios": load_scenarios(scenarios),
+            "locations": _load(files, "locations", load_locations),
+            "stock levels": _load(files, "stock", lambda specs: load_stock(specs, at=at)),
+            "scenarios": _load(files, "scenarios", load_scenarios),
         }
-        _check_locations(scenarios)
+        _load(files, "scenarios", refuse_strangers)
         return counts
 
 
-def _check_locations(scenarios: Sequence[ScenarioSpec]) -> None:
-    """A rule that names a location which does not exist would in silence never use it."""
-    known = {*column(Location.select(Location.code))}
-    for scenario in scenarios:
-        for rule in scenario.rules:
-            for filters in (rule.filters, rule.transfer_from):
-                unknown = sorted(((filters.locations or frozenset()) | filters.except_locations) - known)
-                if unknown:
-                    raise LoadError(
-                        f"The rule {rule.name!r} of the scenario {scenario.name!r} names the location"
-                        f" {unknown[0]!r}, which is not known; load it first, or mend the name."
-                    )
-
-
-def _read(file: Path) -> MerchantFile:
+def _load(files: Sequence[_File], kind: str, load: Callable[[list[Any]], T]) -> T:
+    """Load one list of all files together; what is refused of it is said with its place."""
+    places = [(file, row) for file in files for row in range(len(getattr(file.content, kind)))]
     try:
-        return MerchantFile.model_validate_json(file.read_bytes())
-    except ValidationError as error:
-        details = error.errors(include_url=False, include_context=False)
-        problems = [
-            f"{'.'.join(map(str, detail['loc'])) or file.name}: {detail['msg'].removeprefix('Value error, ')}"
-            for detail in details[:_MAX_PROBLEMS]
-        ]
-        raise LoadError("\n  ".join([f"{file} cannot be loaded:", *problems])) from None
+        return load([spec for file in files for spec in getattr(file.content, kind)])
+    except MisfitError as error:
+        problems = []
+        for misfit in error.misfits:
+            file, row = places[misfit.row]
+            path = (kind, row, *(int(part) if part.isdigit() else part for part in misfit.path.split(".")))
+            problems.append(_line(file.name, file.raw, path, misfit.value, misfit.problem))
+        raise _refusal(problems) from None
+
+
+def _read_all(files: Sequence[Path]) -> list[_File]:
+    if len({*files}) < len(files):
+        raise LoadError("A file is named twice; name each once.")
+    read: list[_File] = []
+    problems: list[str] = []
+    for path in files:
+        name = "standard input" if path == STANDARD_INPUT else str(path)
+        try:
+            raw = _parse(path)
+            read.append(_File(name, raw, MerchantFile.model_validate(raw)))
+        except ValidationError as error:
+            problems += _problems_of(name, raw, error)
+        except OSError as error:
+            problems.append(f"{name}: cannot be read: {error.strerror}")
+        except UnicodeDecodeError as error:
+            problems.append(f"{name}: is not UTF-8: byte {error.start} cannot be read")
+        except json.JSONDecodeError as error:
+            problems.append(f"{name}: is no JSON: line {error.lineno}, column {error.colno}: {error.msg}")
+        except (ValueError, RecursionError) as error:
+            nested = "is nested too deeply" if isinstance(error, RecursionError) else str(error)
+            problems.append(f"{name}: {nested}")
+    if problems:
+        raise _refusal(problems)
+    return read
+
+
+def _parse(path: Path) -> Any:
+    content = sys.stdin.buffer.read() if path == STANDARD_INPUT else path.read_bytes()
+    text = content.decode("utf-8-sig")
+    return json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant, parse_int=_bounded)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        double = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{shown(double)} stands twice in one object, {shown(_who(found) or found)}")
+    return found
+
+
+def _no_constant(word: str) -> Any:
+    raise ValueError(f"{word} is no number that JSON has")
+
+
+def _bounded(digits: str) -> int | float:
+    """Python refuses to read thousands of digits; no number here has as many as these."""
+    return int(digits) if len(digits) < 100 else float("inf")
+
+
+def _problems_of(name: str, raw: Any, error: ValidationError) -> Iterator[str]:
+    for detail in error.errors(include_url=False, include_context=False):
+        missing = detail["type"] == "missing"
+        said = {"missing": "is missing", "extra_forbidden": "is not known; is the name misspelt?"}
+        problem = said.get(detail["type"]) or detail["msg"].removeprefix("Value error, ")
+        value = "" if missing else _value(detail["input"])
+        yield _line(name, raw, detail["loc"], value, problem[:1].lower() + problem[1:])
+
+
+def _value(given: Any) -> str:
+    """A value as it stands in the file; a long one is cut."""
+    if isinstance(given, str):
+        return shown(given)
+    text = json.dumps(given)
+    return text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…"
+
+
+def _line(name: str, raw: Any, path: Sequence[int | str], value: str, problem: str) -> str:
+    """One problem: the file, the place in it, whose it is, the value, and what is wrong."""
+    place = ".".join(map(str, path)) or "the whole"
+    owners = [_who(each) for each in _along(raw, path)]
+    whose = "".join(f" of {owner}" for owner in reversed(owners) if owner)
+    stands = f" is {value}" if value else ""
+    return f"{name}: {place}{whose}{stands}: {problem}"
+
+
+def _along(raw: Any, path: Sequence[int | str]) -> Iterator[Any]:
+    """What stands at each step of a path."""
+    for step in path:
+        try:
+            raw = raw[step]
+        except (LookupError, TypeError):
+            return
+        yield raw
+
+
+def _who(found: Any) -> str:
+    """By what a person knows an object of a file."""
+    if not isinstance(found, dict):
+        return ""
+    if "sku" in found:
+        return f"sku {shown(found['sku'])} at {shown(found.get('location'))}"
+    name = next((key for key in ("code", "name") if key in found), None)
+    return f"{name} {shown(found[name])}" if name else ""
+
+
+def _refusal(problems: Sequence[str]) -> LoadError:
+    lines = ["Nothing was loaded:", *problems[:_MAX_PROBLEMS]]
+    more = len(problems) - _MAX_PROBLEMS
+    if more > 0:
+        lines.append(f"and {more} more")
+    return LoadError("\n  ".join(lines))

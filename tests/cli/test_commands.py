@@ -143,6 +143,20 @@ def test_load_refuses_by_name_and_writes_nothing(oms, tmp_path: Path, content: s
     assert rows("SELECT count(*) AS n FROM locations")[0].n == 0
 
 
+BURSA = {"code": "BURSA", "name": "Bursa", "type": "store", "is_default": True}
+
+
+def test_load_reads_standard_input(oms, tmp_path: Path) -> None:
+    runner, content = CliRunner(), json.dumps({"locations": [BURSA]})
+
+    assert runner.invoke(app, ["load", "-"], input=content).exit_code == 0
+    refused = runner.invoke(app, ["load", "-"], input='{"locations": [{"code": ""}]}')
+
+    assert rows("SELECT code FROM locations") == [("BURSA",)]
+    assert "standard input: locations.0.code" in str(refused.exception)
+    assert "named twice" in str(runner.invoke(app, ["load", "-", "-"], input=content).exception)
+
+
 def test_run_plans_what_waits_and_is_recorded_as_manual(oms) -> None:
     oms("load", *FILES)
     store_orders(an_order(1), an_order(2))

@@ -1,11 +1,11 @@
 """What a merchant may write in a scenario, checked by name, and what the planner reads of it."""
 
-from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from oms_workers.merchant_values import Amount, Name, Reason, Whole
 from oms_workers.normal_form import normal_form
 from oms_workers.orders.parsing import FACTS
 
@@ -64,9 +64,9 @@ class Filters(_Checked):
     an order without the value is not the same.
     """
 
-    locations: frozenset[str] | None = None
-    except_locations: frozenset[str] = frozenset()
-    types: frozenset[str] | None = None
+    locations: frozenset[Name] | None = None
+    except_locations: frozenset[Name] = frozenset()
+    types: frozenset[Name] | None = None
     same_country: bool = False
     same_state: bool = False
     same_district: bool = False
@@ -82,18 +82,18 @@ class Rule(_Checked):
     pass `transfer_from`.
     """
 
-    name: Annotated[str, Field(min_length=1)]
+    name: Name
     filters: Filters = Filters()
     ranking: tuple[Annotated[str, AfterValidator(_criterion)], ...] = ()
     mode: Mode = Mode.GREEDY
     allow_partial: bool | None = None
-    max_packages: Annotated[int | None, Field(ge=1)] = None
-    min_package_value: Annotated[Decimal | None, Field(ge=0)] = None
+    max_packages: Annotated[Whole | None, Field(ge=1)] = None
+    min_package_value: Amount | None = None
     transferable: bool = False
     transfer_from: Filters = Filters()
     outcome: RuleOutcome = RuleOutcome.NEXT_RULE
-    hold_reason: str | None = None
-    cancel_after_days: Annotated[int | None, Field(ge=0, le=365)] = None
+    hold_reason: Reason | None = None
+    cancel_after_days: Annotated[Whole | None, Field(ge=0, le=365)] = None
 
     @model_validator(mode="after")
     def _check_together(self) -> "Rule":
@@ -113,12 +113,15 @@ class Rule(_Checked):
 
 
 class ScenarioSpec(_Checked):
-    """The chain of rules for the orders that match every condition; the lowest priority is tried first."""
+    """The chain of rules for the orders that match every condition; the lowest priority is tried first.
 
-    name: Annotated[str, Field(min_length=1)]
-    priority: int = 0
+    What a file leaves out of a known scenario stays as it is.
+    """
+
+    name: Name
+    priority: Whole = 0
     active: bool = True
-    conditions: Annotated[dict[str, frozenset[str]], AfterValidator(_conditions)] = {}
+    conditions: Annotated[dict[str, frozenset[Name]], AfterValidator(_conditions)] = {}
     rules: tuple[Rule, ...] = ()
 
     def matches(self, facts: dict[str, str]) -> bool:

@@ -1,0 +1,70 @@
+"""What may stand in a merchant's file: names, texts and numbers; and what is said of a row that cannot."""
+
+import re
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Annotated, Any, NamedTuple
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+#: The largest number, of units or of places in an order: far from the end of PostgreSQL's integer.
+MOST = 1_000_000_000
+
+_INTEGER = re.compile(r"-?[0-9]{1,20}")
+_DECIMAL = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?")
+
+
+class Misfit(NamedTuple):
+    """What cannot be meant of the row with this number in what was given.
+
+    `path` is the place within the row, and `value` what stands there; both are empty for the row as a whole.
+    """
+
+    row: int
+    path: str
+    value: str
+    problem: str
+
+    def __str__(self) -> str:
+        return " ".join(filter(None, (self.path, self.value))) + f": {self.problem}"
+
+
+def repeated(names: Iterable[Any]) -> list[int]:
+    """The positions of the names that stood before."""
+    first: dict[Any, int] = {}
+    return [number for number, name in enumerate(names) if first.setdefault(name, number) < number]
+
+
+def _name(text: str) -> str:
+    if not text.strip():
+        raise ValueError("is empty or only blanks")
+    if not text.isprintable():
+        raise ValueError("holds a control character or another sign that cannot be read")
+    return text
+
+
+def _text(text: str) -> str:
+    if not all(sign.isprintable() or sign in "\n\t" for sign in text):
+        raise ValueError("holds a control character or another sign that cannot be read")
+    return text
+
+
+def _whole(value: Any) -> Any:
+    """pydantic would take true for 1, and `"1_000"` for a thousand."""
+    if isinstance(value, bool) or (isinstance(value, str) and not _INTEGER.fullmatch(value)):
+        raise ValueError("is not a whole number")
+    return value
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, bool) or (isinstance(value, str) and not _DECIMAL.fullmatch(value)):
+        raise ValueError("is not a number")
+    return value
+
+
+Name = Annotated[str, Field(max_length=255), AfterValidator(_name)]
+Text = Annotated[str, Field(max_length=2_000), AfterValidator(_text)]
+Reason = Annotated[str, Field(max_length=2_000), AfterValidator(_name)]
+Whole = Annotated[int, Field(ge=-MOST, le=MOST), BeforeValidator(_whole)]
+Degrees = Annotated[float, BeforeValidator(_number)]
+Amount = Annotated[Decimal, Field(ge=0, le=MOST), BeforeValidator(_number)]

@@ -8,18 +8,23 @@ from oms_workers.broker import current
 from oms_workers.cli.program import begin
 from oms_workers.database import connection
 from oms_workers.errors import OmsError
+from oms_workers.operation.readiness import hub_warnings, merchant_warnings
 from oms_workers.operation.services import answering
 
 
 def check() -> None:
     """Validate every setting and schedule, and that PostgreSQL, Redis and the schema answer.
 
+    Warns of what lets no order be planned: tables without a default location, scenario or stock, and
+    credentials that Omnitron refuses.
+
     Example: oms check
     """
-    begin(need_omnitron=True)
-    for warning in settings.warnings():
-        print(f"warning: {warning}", file=sys.stderr)
+    configuration = begin(need_omnitron=True)
     problems = [*_problems()]
+    warnings = [*settings.warnings(), *hub_warnings(configuration), *([] if problems else _ask_merchant())]
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr)
     for problem in problems:
         print(problem, file=sys.stderr)
     if problems:
@@ -41,6 +46,11 @@ def _ask_database() -> list[str]:
     with answering("PostgreSQL"), connection():
         pending = migrations.pending()
     return [f"The schema lacks {', '.join(pending)}; run `oms migrate`."] if pending else []
+
+
+def _ask_merchant() -> list[str]:
+    with answering("PostgreSQL"), connection():
+        return [*merchant_warnings()]
 
 
 def _ask_redis() -> list[str]:

@@ -24,7 +24,7 @@ from oms_workers.database import (
     transaction,
 )
 from oms_workers.fulfilment.commit import commit_plans
-from oms_workers.fulfilment.planner_input import read_planner_input
+from oms_workers.fulfilment.planner_input import NoDefaultLocationError, read_planner_input
 from oms_workers.fulfilment.planning.planner import Planner
 from oms_workers.fulfilment.planning.plans import OrderToPlan, Plan
 from oms_workers.isolation import guarded
@@ -74,6 +74,10 @@ class Source(ABC):
         """How many claims of one it takes to walk through what was claimed last, with this limit."""
 
     @abstractmethod
+    def count_waiting(self) -> int:
+        """How much is left that could be claimed now."""
+
+    @abstractmethod
     def is_worth_planning(self, planner: Planner, order: OrderToPlan) -> bool:
         """Whether the order is planned at all, with the stock that is left."""
 
@@ -116,12 +120,20 @@ class _Batch(NamedTuple):
 
 
 def plan_in_batches(run: Run, source: Source, progress: Progress) -> dict[str, int]:
-    """Plan until the source has nothing left or the run has to stop; returns what was counted."""
+    """Plan until the source has nothing left or the run has to stop; returns what was counted.
+
+    Without a default location nothing is planned: what waits goes on waiting, and is counted.
+    """
     with connection():
-        while source.look():
-            _plan_batch(source, progress)
-            if run.should_stop():
-                break
+        try:
+            while source.look():
+                _plan_batch(source, progress)
+                if run.should_stop():
+                    break
+        except NoDefaultLocationError as error:
+            waiting = source.count_waiting()
+            progress.counts["waiting_for_default_location"] = waiting
+            logger.warning("%s wait for %s. %s", waiting, source.actor, error)
     return dict(progress.counts)
 
 

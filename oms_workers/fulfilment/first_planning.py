@@ -9,6 +9,7 @@ from oms_workers.audit_events.door import Door
 from oms_workers.database import connection, database_now
 from oms_workers.fulfilment.batches import Key, Progress, Source, plan_in_batches
 from oms_workers.fulfilment.orders_to_plan import ClaimedOrder, read_orders
+from oms_workers.fulfilment.planner_input import has_default_location
 from oms_workers.fulfilment.planning.planner import Planner
 from oms_workers.fulfilment.planning.plans import OrderToPlan, Plan
 from oms_workers.orders.models import Order, OrderState
@@ -39,6 +40,12 @@ def more_than_a_batch() -> bool:
     """Whether more orders wait than one transaction takes, so that others should help."""
     with connection():
         return exists(_due(database_now()).offset(BATCH))
+
+
+def wants_help() -> bool:
+    """Whether others should help: more orders wait than one transaction takes, and they can be planned."""
+    with connection():
+        return has_default_location() and more_than_a_batch()
 
 
 class WaitingOrders(Source):
@@ -72,6 +79,9 @@ class WaitingOrders(Source):
 
     def width(self, limit: int) -> int:  # noqa: ARG002
         return len(self._claimed)
+
+    def count_waiting(self) -> int:
+        return int(_due(database_now()).count())
 
     def is_worth_planning(self, planner: Planner, order: OrderToPlan) -> bool:  # noqa: ARG002
         return True

@@ -14,7 +14,7 @@ from oms_workers.fulfilment.planning.scenarios import Filters, Rule, ScenarioSpe
 from oms_workers.packages.models import TO_PACK, Package
 from oms_workers.reservations.models import Location
 from oms_workers.reservations.stock import available
-from oms_workers.sets import among, fetch, one_of
+from oms_workers.sets import among, exists, fetch, one_of
 
 
 class NoDefaultLocationError(OmsError):
@@ -89,6 +89,11 @@ def read_planner_input(skus: Iterable[str]) -> PlannerInput:
     counts = open_packages(None if _rank_by_density(scenarios) else limited)
     locations = [location.to_plan(counts) for location in found]
     return PlannerInput(Planner(scenarios, locations, available(skus)), default, limited)
+
+
+def has_default_location() -> bool:
+    """Whether anything can be planned."""
+    return exists(Location.select(Location.id).where(Location.is_default))
 
 
 def sieve_locations(filters: Filters, facts: Mapping[str, str]) -> Sieved:

@@ -92,6 +92,9 @@ class UnplannedPackages(Source):
         counts, losses = self._progress.counts, self._progress.losses
         return counts["looked_at"] + counts["failed"] + losses.total()
 
+    def count_waiting(self) -> int:
+        return len(self._candidates)
+
     def is_worth_planning(self, planner: Planner, order: OrderToPlan) -> bool:
         """Others may have taken the stock since we looked."""
         return planner.has_any_of(order)

@@ -5,7 +5,7 @@ from datetime import timedelta
 import settings
 from oms_workers.broker import job
 from oms_workers.database import connection, database_now
-from oms_workers.fulfilment.first_planning import more_than_a_batch, plan_waiting_orders
+from oms_workers.fulfilment.first_planning import more_than_a_batch, plan_waiting_orders, wants_help
 from oms_workers.fulfilment.plan_context import refresh_contexts
 from oms_workers.fulfilment.replanning import replan_packages
 from oms_workers.fulfilment.transfer_replanning import RETRY_OUT_OF_STOCK_TRANSFERS, replan_transfers
@@ -33,7 +33,7 @@ HELPER_PRIORITY = 10
 @scheduled("oms.fulfilment.tasks.fulfil_waiting_orders", budget=timedelta(minutes=5))
 def fulfil_waiting_orders(run: Run) -> dict[str, int]:
     """Plan the orders that wait into packages, with the help of whatever worker has a thread to spare."""
-    if more_than_a_batch():
+    if wants_help():
         for _ in range(HELPERS):
             help_to_fulfil_waiting_orders.send()
     return plan_waiting_orders(run)

@@ -11,7 +11,6 @@ from oms_workers.broker import stopping
 from oms_workers.database import connection_parameters, database_now, execute, rows
 from oms_workers.fulfilment import batches, first_planning, planner_input
 from oms_workers.fulfilment.first_planning import plan_waiting_orders
-from oms_workers.fulfilment.planner_input import NoDefaultLocationError
 from oms_workers.scheduling.run import Run
 from tests.fulfilment.samples import a_scenario, assert_sound, load_merchant
 from tests.orders.samples import an_order, store_orders
@@ -175,15 +174,32 @@ def test_told_to_stop_it_ends_after_its_batch(monkeypatch: pytest.MonkeyPatch) -
     assert_sound()
 
 
-def test_without_a_default_location_it_says_what_to_do_and_plans_nothing() -> None:
+@pytest.mark.parametrize("locations", ["none at all", "none of them the default"])
+def test_without_a_default_location_orders_wait_and_one_line_says_why(
+    locations: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    if locations == "none of them the default":
+        load_merchant(PLACES, {("CHAIR", "GEBZE"): 100}, GREEDY)
+        execute("UPDATE locations SET is_default = false")
+    store_orders(*(an_order(key, skus=("CHAIR",)) for key in (7, 8)))
+
+    counts = plan_all()
+
+    assert counts == {"orders": 0, "packages": 0, "out_of_stock": 0, "waiting_for_default_location": 2}
+    assert {*states().values()} == {"waiting"}
+    (said,) = caplog.messages
+    assert said.startswith("2 wait for oms.fulfilment.tasks.fulfil_waiting_orders. No location is marked")
+    assert caplog.records[0].exc_info is None
+
+
+def test_without_a_default_location_nobody_is_asked_for_help(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(first_planning, "BATCH", 1)
+    store_orders(*(an_order(key, skus=("CHAIR",)) for key in (7, 8)))
+
+    assert not first_planning.wants_help()
+
     load_merchant(PLACES, {("CHAIR", "GEBZE"): 100}, GREEDY)
-    execute("UPDATE locations SET is_default = false")
-    store_orders(an_order(7, skus=("CHAIR",)))
-
-    with pytest.raises(NoDefaultLocationError, match="is_default"):
-        plan_all()
-
-    assert states() == {"7": "waiting"}
+    assert first_planning.wants_help()
 
 
 def test_an_order_that_makes_the_planner_fail_is_put_off_and_stops_no_other(

@@ -64,6 +64,18 @@ def test_without_stock_nothing_is_looked_at() -> None:
     assert rows("SELECT count(*) FROM order_execution_plans") == [(3,)]
 
 
+def test_without_a_default_location_packages_wait(caplog: pytest.LogCaptureFixture) -> None:
+    out_of_stock(1, 2)
+    set_stock("CHAIR", "IZMIR", 1)
+    execute("UPDATE locations SET is_default = false")
+
+    counts = replan()
+
+    assert (counts["replanned"], counts["waiting_for_default_location"]) == (0, 2)
+    (said,) = caplog.messages
+    assert "No location is marked is_default" in said
+
+
 @pytest.mark.parametrize("state", UNPLANNED_STATES, ids=lambda state: state.name)
 def test_task_3_takes_all_four_states_and_task_4_two(state: PackageState) -> None:
     out_of_stock(7)

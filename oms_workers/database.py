@@ -49,6 +49,9 @@ POOL_WAIT_SECONDS = 10
 TRANSIENT_SQLSTATES = frozenset({"40P01", "40001", "55P03"})
 TRANSIENT_ATTEMPTS = 5
 
+#: A server that is not the primary, or is kept from writing for the moment.
+READ_ONLY_SQLSTATE = "25006"
+
 #: Raised for as long as PostgreSQL does not answer, or no connection of the pool is free.
 UNREACHABLE = (OperationalError, InterfaceError, MaxConnectionsExceeded)
 
@@ -189,6 +192,16 @@ def connection_beside_pool() -> Iterator[None]:
         _beside.active = False
 
 
+def abandon_connection() -> None:
+    """Close the connection that this thread has left open, if any. What is not committed is rolled back."""
+    if database.is_closed():
+        return
+    logger.warning("A connection was left open. It is closed, and what was not committed is rolled back.")
+    while database.in_transaction():
+        database.pop_transaction()
+    database.manual_close()
+
+
 def _open() -> None:
     """A pooled connection may have died since it was last used: one that does not answer is replaced."""
     database.connect()
@@ -265,6 +278,14 @@ def concerns_what_is_written(error: BaseException) -> bool:
     """
     state = sqlstate(error) or ""
     return isinstance(error, DataError | IntegrityError) or state.startswith("54") or state == "57014"
+
+
+def passes(error: BaseException) -> bool:
+    """Whether a refusal ends by itself, so that the same statement is worth another try a little later.
+
+    PostgreSQL is away or short of something, or it is read-only during a failover.
+    """
+    return isinstance(error, UNREACHABLE) or sqlstate(error) == READ_ONLY_SQLSTATE
 
 
 def retry_transient(work: Callable[[], T], *, attempts: int = TRANSIENT_ATTEMPTS) -> T:

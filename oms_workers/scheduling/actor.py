@@ -8,7 +8,7 @@ def get_orders_from_omnitron(run: Run) -> dict[str, int]:
 import logging
 import threading
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,7 +16,7 @@ from dramatiq.middleware import CurrentMessage
 from dramatiq.middleware.threading import Interrupt
 
 from oms_workers.broker import Job, stopping
-from oms_workers.database import UNREACHABLE, connection
+from oms_workers.database import UNREACHABLE, abandon_connection, connection, database, passes
 from oms_workers.errors import OmsError
 from oms_workers.scheduling import ledger, orphans, process
 from oms_workers.scheduling.models import Trigger
@@ -165,7 +165,7 @@ def _call_and_record(task: Task, attempt: Attempt, *, manual: bool) -> tuple[str
     operation = task.operation
     run = Run(attempt.started_at, budget=operation.budget, slot=attempt.slot, lost=process.lost)
     try:
-        result = operation.function(run, **task.kwargs)
+        result = _call(operation.function, run, task.kwargs)
     except BaseException as error:
         problem = f"{type(error).__name__}: {error}"
         logger.warning("%s failed in its slot %s: %s", task.name, attempt.slot.isoformat(), problem)
@@ -183,15 +183,25 @@ def _call_and_record(task: Task, attempt: Attempt, *, manual: bool) -> tuple[str
     return "stopped", result
 
 
+def _call(function: TaskFunction, run: Run, kwargs: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What the function returns. A connection that it has left open is closed, before the end is recorded."""
+    was_closed = database.is_closed()
+    try:
+        return function(run, **kwargs)
+    finally:
+        if was_closed:
+            abandon_connection()
+
+
 def _record(end: Callable[[], bool], attempt: Attempt) -> None:
     """Write the end of a run. While PostgreSQL does not answer, try again."""
 
     def write() -> None:
         try:
             end()
-        except UNREACHABLE:
-            raise
         except Exception as error:
+            if passes(error):
+                raise
             # The run's result or its error's text cannot be stored; this text can.
             logger.exception("The end of slot %s of %s cannot be written.", attempt.slot, attempt.task)
             ledger.fail(attempt, f"its end could not be written: {type(error).__name__}")
@@ -211,7 +221,9 @@ def _insist(write: Callable[[], object]) -> None:
                 with connection():
                     write()
                 return
-            except UNREACHABLE as error:
+            except Exception as error:
+                if not passes(error):
+                    raise
                 logger.warning("The ledger waits for PostgreSQL: %s", error)
             if stopping.wait(_RECORD_PAUSE_SECONDS):
                 return

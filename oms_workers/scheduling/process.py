@@ -11,7 +11,14 @@ from dramatiq.middleware import Middleware
 
 import settings
 from oms_workers import migrations, watch
-from oms_workers.database import UNREACHABLE, connection, connection_parameters, database, database_now
+from oms_workers.database import (
+    UNREACHABLE,
+    abandon_connection,
+    connection,
+    connection_parameters,
+    database,
+    database_now,
+)
 from oms_workers.scheduling import clocks, known_cadences, table
 from oms_workers.scheduling.configurations import TaskPlan
 from oms_workers.scheduling.liveness import Liveness
@@ -90,6 +97,20 @@ class WorkerProcess(Middleware):
         _recorded = False
         record_cadences()
         watch.over(start_liveness().thread)
+
+    def after_process_message(
+        self,
+        broker: dramatiq.Broker,  # noqa: ARG002
+        message: dramatiq.MessageProxy,  # noqa: ARG002
+        *,
+        result: object = None,  # noqa: ARG002
+        exception: BaseException | None = None,  # noqa: ARG002
+    ) -> None:
+        """What a message has left open would stop others, and the next message of its thread."""
+        abandon_connection()
+
+    def after_skip_message(self, broker: dramatiq.Broker, message: dramatiq.MessageProxy) -> None:  # noqa: ARG002
+        abandon_connection()
 
     def after_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:  # noqa: ARG002
         stop_liveness()

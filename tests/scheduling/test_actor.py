@@ -14,8 +14,8 @@ from dramatiq.middleware.time_limit import TimeLimitExceeded
 from peewee import OperationalError
 
 import settings
-from oms_workers.broker import current, stopping
-from oms_workers.database import connection, connection_parameters, rows
+from oms_workers.broker import Job, current, stopping
+from oms_workers.database import connection, connection_parameters, database, execute, rows, transaction
 from oms_workers.scheduling import actor, ledger, process
 from oms_workers.scheduling.actor import AnotherRunLivesError, NoLivenessError, run_manually, send
 from oms_workers.scheduling.liveness import Liveness
@@ -287,3 +287,83 @@ def test_a_claim_whose_answer_was_lost_is_run_by_the_next_message(
 
     assert len(calls) == 1
     assert (only_run().state, only_run().attempts) == ("succeeded", 2)
+
+
+def leak(run: Run) -> dict[str, int]:
+    database.connect()
+    database.begin()
+    execute("INSERT INTO workers (id, host, pid, started_at) VALUES ('leaked', '', 0, now())")
+    return {"left": 1}
+
+
+def leak_by_peewee(run: Run) -> dict[str, int]:
+    database.connect()
+    database.atomic().__enter__()
+    execute("INSERT INTO workers (id, host, pid, started_at) VALUES ('leaked', '', 0, now())")
+    return {"left": 1}
+
+
+@pytest.mark.parametrize("work", [leak, leak_by_peewee])
+def test_a_transaction_that_a_run_has_left_open_is_rolled_back(
+    task: Task, slot: datetime, monkeypatch: pytest.MonkeyPatch, work: Any
+) -> None:
+    do(monkeypatch, work)
+
+    send(task, slot, "tick")
+    work_off()
+
+    assert (only_run().state, only_run().result) == ("succeeded", {"left": 1})
+    assert rows("SELECT id FROM workers WHERE id = 'leaked'") == []
+    assert left_open() == []
+
+
+def test_what_a_job_has_left_open_is_closed_at_its_message_s_end(
+    task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = Job("oms.tests.leak", lambda: leak(None) and None, {})  # type: ignore[arg-type, func-returns-value]
+    job.declare(current())
+    try:
+        job.send()
+        work_off()
+    finally:
+        del current().actors[job.name]
+
+    assert left_open() == []
+
+
+def left_open() -> list[Any]:
+    """The sessions that are in a transaction, once those that were closed are gone."""
+    for _ in range(100):
+        found = rows(
+            "SELECT pid FROM pg_stat_activity"
+            " WHERE datname = current_database() AND starts_with(state, 'idle in')"
+        )
+        if not found:
+            return []
+        threading.Event().wait(0.02)
+    return found
+
+
+def test_a_run_that_ends_while_postgresql_is_read_only_is_recorded_when_it_is_not(
+    task: Task, slot: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(actor, "_RECORD_PAUSE_SECONDS", 0.02)
+    tries: list[str] = []
+
+    def read_only_for_a_while(*arguments: Any, **options: Any) -> bool:
+        tries.append(ledger.__name__)
+        if len(tries) < 3:
+            with transaction():
+                execute("SET TRANSACTION READ ONLY")
+                return real(*arguments, **options)
+        return real(*arguments, **options)
+
+    real = ledger.succeed
+    monkeypatch.setattr(ledger, "succeed", read_only_for_a_while)
+    do(monkeypatch, lambda run: {"archived": 1})
+
+    send(task, slot, "tick")
+    work_off()
+
+    assert (only_run().state, only_run().result, only_run().attempts) == ("succeeded", {"archived": 1}, 1)
+    assert len(tries) == 3

@@ -23,6 +23,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.types.json import Jsonb
 
 import settings
+from oms_workers import forks
 from oms_workers.sets import Arrays, column, constant
 
 T = TypeVar("T")
@@ -78,7 +79,17 @@ class _Database(PooledPsycopg3Database):
     """The pool, which learns its address from the settings when the first connection is opened."""
 
     def _connect(self) -> Any:
-        return super(PooledDatabase, self)._connect() if _beside.active else super()._connect()
+        made = super(PooledDatabase, self)._connect() if _beside.active else super()._connect()
+        forks.keep_from_children(made)
+        forks.in_child(self.forget)
+        return made
+
+    def forget(self) -> None:
+        """In a forked child: the parent's connections are not ours, and other threads' locks never end."""
+        self._lock = threading.RLock()
+        self._pool_lock = threading.RLock()
+        self._pool_available = threading.Condition(self._pool_lock)
+        self.dispose()
 
     def _close(self, conn: Any, close_conn: bool = False) -> None:  # noqa: FBT001, FBT002 - peewee's signature
         super()._close(conn, close_conn or _beside.active)

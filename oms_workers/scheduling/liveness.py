@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import psycopg
 from peewee import SQL, NodeList, fn
 
+from oms_workers import forks
 from oms_workers.scheduling.models import Worker
 from oms_workers.sets import fetch
 
@@ -102,6 +103,7 @@ class Liveness:
 
     def _take(self) -> None:
         self._connection = psycopg.connect(autocommit=True, **self._parameters)
+        forks.keep_from_children(self._connection)
         # The server too has to notice that this host is gone. By default it waits two hours.
         for name, value in (("idle", 10), ("interval", 5), ("count", 3)):
             # SQL: a setting of this session, whose connection is outside the pool.

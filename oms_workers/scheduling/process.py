@@ -10,7 +10,7 @@ import dramatiq
 from dramatiq.middleware import Middleware
 
 import settings
-from oms_workers import migrations, watch
+from oms_workers import forks, migrations, watch
 from oms_workers.database import (
     UNREACHABLE,
     abandon_connection,
@@ -43,8 +43,15 @@ def lost() -> bool:
 def start_liveness() -> Liveness:
     global _liveness
     if _liveness is None:
+        forks.in_child(_forget)
         _liveness = Liveness(connection_parameters(settings.current())).start()
     return _liveness
+
+
+def _forget() -> None:
+    """In a forked child: the lock is the parent's. Who claims runs takes one of its own."""
+    global _liveness
+    _liveness = None
 
 
 def stop_liveness() -> None:

@@ -1,14 +1,22 @@
 """The lock that says who is alive."""
 
+import os
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
+import psutil
 import pytest
 
 import settings
 from oms_workers.database import connection_parameters, execute, rows
 from oms_workers.scheduling import liveness
 from oms_workers.scheduling.liveness import Liveness, living_workers
+
+PROJECT = Path(settings.__file__).parent
 
 
 def until(found: Callable[[], object]) -> None:
@@ -91,3 +99,57 @@ def test_a_worker_without_postgresql_starts_and_knows_that_it_is_lost(
     until(alone.lost)
 
     alone.stop()
+
+
+#: Holds its lock, a connection of the pool and one beside it; forks a child that outlives it, and is killed.
+FORKS = """
+import os, signal, sys, time
+import settings
+from oms_workers.database import connection, connection_beside_pool, rows
+from oms_workers.scheduling import process
+settings.load(need_servers=True)
+print(process.worker(), flush=True)
+with connection():
+    rows("SELECT 1")
+    child = os.fork()
+    if child == 0:
+        try:
+            try:
+                rows("SELECT 1")
+            except Exception:
+                pass
+            with connection():
+                (found,) = rows("SELECT 1 AS one")
+            print(found.one, process.worker(), flush=True)
+            process.stop_liveness()
+            os.close(1)
+            time.sleep(30)
+        finally:
+            os._exit(0)
+    rows("SELECT 1")
+    time.sleep(float(sys.argv[1]))
+    rows("SELECT 1")
+    print("the parent's session lives", process.holds_lock(), child, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_lock_ends_with_its_process_although_a_forked_child_lives(db: None) -> None:
+    forked = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", FORKS, "2"],
+        cwd=PROJECT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    said, _ = forked.communicate(timeout=30)
+    parent, child_said, end = said.splitlines()
+    child = int(end.split()[-1])
+
+    try:
+        assert end == f"the parent's session lives True {child}"
+        assert child_said.startswith("1 ")
+        assert child_said != f"1 {parent}"
+        assert psutil.pid_exists(child)
+        until(lambda: parent not in [found.id for found in living_workers()])
+    finally:
+        os.kill(child, signal.SIGKILL)

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from types import FrameType
 from typing import Any
 
@@ -26,9 +27,13 @@ from oms_workers.errors import OmsError
 
 logger = logging.getLogger(__name__)
 
-#: Dramatiq looks for a dead worker's messages in one of so many commands. At a thousand in a million, the
-#: default, a killed worker's message waited 813 s; at every command it waits for the heartbeat alone, 60 s.
-MAINTENANCE_CHANCE = 1_000_000
+#: How often the consumer of a queue looks for a dead worker's messages. At a thousand of a million commands,
+#: Dramatiq's default, such a message waited 813 s. At every command, a set that a dead worker had left behind
+#: cost 46 `KEYS` a second.
+MAINTENANCE_SECONDS = 5.0
+
+#: A worker that has been silent for so long is forgotten, with what it had taken from queues of the past.
+FORGOTTEN_AFTER = timedelta(minutes=10)
 
 #: How long a send waits for Redis to come back. An outage of a minute must not end the clock: platforms
 #: take minutes to start again what exits.
@@ -70,10 +75,44 @@ class Broker(RedisBroker):
         super().__init__(**options)  # type: ignore[no-untyped-call]
         #: What the consumers of this process may take; its worker says how many threads it has.
         self.threads = Threads(1)
+        self._maintained = threading.local()
 
     @property
     def consumer_class(self) -> type[Consumer]:
         return Consumer
+
+    def _should_do_maintenance(self, command: str) -> int:
+        """Whether this command of Dramatiq's also looks for messages of dead workers, in its own queue."""
+        now = time.monotonic()
+        if command != "fetch" or now < getattr(self._maintained, "again_at", 0):
+            return 0
+        self._maintained.again_at = now + MAINTENANCE_SECONDS
+        return 1
+
+    def forget_silent_workers(self, now: datetime) -> int:
+        """Put back what long dead workers had taken from queues of the past. Returns how many workers.
+
+        As long as one such set is there, Dramatiq searches all of Redis for it at each look.
+        """
+        heartbeats = f"{self.namespace}:__heartbeats__"
+        limit = int((now - FORGOTTEN_AFTER).timestamp() * 1000)
+        silent: Any = self.client.zrangebyscore(heartbeats, 0, limit)
+        for worker in silent:
+            prefix = f"{self.namespace}:__acks__.{worker.decode()}."
+            for acks in self.client.scan_iter(match=f"{prefix}*", count=1_000):
+                self._put_back(acks, acks.decode().removeprefix(prefix))
+            self.client.zrem(heartbeats, worker)
+        return len(silent)
+
+    def _put_back(self, acks: bytes, queue_name: str) -> None:
+        queue = f"{self.namespace}:{queue_name}"
+        taken: Any = self.client.smembers(acks)
+        with self.client.pipeline() as pipeline:
+            for key in taken:
+                if self.client.hexists(f"{queue}.msgs", key):
+                    pipeline.rpush(queue, key)
+            pipeline.delete(acks)
+            pipeline.execute()
 
     def enqueue(self, message: dramatiq.Message, *, delay: int | None = None) -> dramatiq.Message:
         deadline = time.monotonic() + OUTAGE_PATIENCE_SECONDS
@@ -156,9 +195,7 @@ def make_broker(configuration: settings.Settings) -> Broker:
         # Registers the `periodic` option that the clock reads.
         PeriodiqMiddleware(skip_delay=NEVER_SKIP_SECONDS),
     ]
-    return Broker(
-        client=make_client(configuration), middleware=middleware, maintenance_chance=MAINTENANCE_CHANCE
-    )
+    return Broker(client=make_client(configuration), middleware=middleware)
 
 
 _current: Broker | None = None

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -166,3 +167,51 @@ def test_a_bad_message_goes_to_the_dead_letters_and_stops_nothing(
         until(lambda: broker.client.keys("dramatiq:__acks__*") == [])
 
     assert shelf.begun == [("first", "shelves")]
+
+
+def leave_behind(broker: Broker, queue: str, *, silent_for: timedelta) -> None:
+    """What a killed worker leaves: a message that it had taken, and its last sign of life."""
+    last = datetime.now(UTC) - silent_for
+    broker.client.zadd("dramatiq:__heartbeats__", {"dead": int(last.timestamp() * 1000)})
+    broker.client.sadd(f"dramatiq:__acks__.dead.{queue}", "id")
+    broker.client.hset(f"dramatiq:{queue}.msgs", "id", message(options={"redis_message_id": "id"}))
+
+
+def test_a_killed_worker_s_message_is_found_again(shelf: Shelf) -> None:
+    broker = shelf.broker("first")
+    shelf.let_go.set()
+    leave_behind(broker, "shelves", silent_for=timedelta(seconds=61))
+
+    with working(broker, threads=1):
+        until(lambda: shelf.begun)
+
+
+def test_what_is_left_of_an_old_queue_costs_no_search_at_each_look(shelf: Shelf) -> None:
+    broker = shelf.broker("first")
+    leave_behind(broker, "gone", silent_for=timedelta(minutes=2))
+    before = searches(broker)
+
+    with working(broker, threads=1):
+        threading.Event().wait(1)
+
+    # Each of the four consumers looks once at its start.
+    assert searches(broker) - before <= 4
+
+
+def searches(broker: Broker) -> int:
+    found: Any = broker.client.info("commandstats")
+    return found.get("cmdstat_keys", {"calls": 0})["calls"]
+
+
+@pytest.mark.parametrize(("minutes", "is_forgotten"), [(9, False), (11, True)])
+def test_a_worker_that_was_silent_for_long_is_forgotten(
+    shelf: Shelf, minutes: int, *, is_forgotten: bool
+) -> None:
+    broker = shelf.broker("first")
+    leave_behind(broker, "gone", silent_for=timedelta(minutes=minutes))
+
+    broker.forget_silent_workers(datetime.now(UTC))
+
+    assert broker.client.lrange("dramatiq:gone", 0, -1) == ([b"id"] if is_forgotten else [])
+    assert broker.client.exists("dramatiq:__acks__.dead.gone") == (not is_forgotten)
+    assert (broker.client.zscore("dramatiq:__heartbeats__", "dead") is None) is is_forgotten

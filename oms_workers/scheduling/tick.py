@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 import dramatiq
+import redis
 from dramatiq.middleware import Middleware
 from peewee import Select, fn
 
@@ -132,6 +133,7 @@ def tick() -> None:
         _try("The cadences cannot be marked as seen", _keep_cadences)
         _try("Old runs cannot be forgotten", forget)
         record_tick()
+    _try("Dead workers cannot be forgotten in Redis", current().forget_silent_workers, datetime.now(UTC))
 
 
 def _look(task: table.Task, due: list[tuple[table.Task, datetime]]) -> None:
@@ -150,6 +152,8 @@ def _try(problem: str, step: Callable[..., object], *arguments: object) -> None:
     except UNREACHABLE as error:
         if is_unreachable(error):
             raise
+        logger.warning("%s: %s", problem, error)
+    except redis.RedisError as error:
         logger.warning("%s: %s", problem, error)
     except Exception:
         logger.exception("%s.", problem)

@@ -19,6 +19,7 @@ from oms_workers.broker import Job, stopping
 from oms_workers.database import UNREACHABLE, abandon_connection, connection, database, passes
 from oms_workers.errors import OmsError
 from oms_workers.scheduling import ledger, orphans, process
+from oms_workers.scheduling.at_work import AT_WORK
 from oms_workers.scheduling.models import Trigger
 from oms_workers.scheduling.operation import Operation, TaskFunction
 from oms_workers.scheduling.run import Run
@@ -33,8 +34,8 @@ TIME_LIMIT_MARGIN = timedelta(seconds=60)
 #: The pause between two tries to write the end of a run while PostgreSQL does not answer.
 _RECORD_PAUSE_SECONDS = 2.0
 
-#: The ids of the ledger rows that this process works on.
-_at_work: set[int] = set()
+#: Why a claim is given back: the row's earlier attempt was taken over, and has not stopped yet.
+STILL_AT_WORK = "this worker still works on a run of the task that was taken over"
 
 #: One lock a task: in this process the claims of one task follow one another.
 _claiming: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
@@ -89,6 +90,7 @@ def run_manually(task: Task) -> tuple[str, dict[str, Any] | None]:
     attempt = _claim(
         task,
         lambda worker: ledger.claim_manually(task.path, worker=worker, wait=stopping.wait),
+        manual=True,
     )
     if attempt is None:
         raise AnotherRunLivesError(
@@ -114,16 +116,18 @@ def _handle_message(task: Task) -> None:
             wait=stopping.wait,
             message_slot=plan.cadence.latest(datetime.fromisoformat(options["scheduled_at"])),
         ),
+        manual=False,
     )
     if attempt is not None:
         _run_attempt(task, attempt, manual=False)
 
 
-def _claim(task: Task, take: Callable[[str], Attempt | None]) -> Attempt | None:
+def _claim(task: Task, take: Callable[[str], Attempt | None], *, manual: bool) -> Attempt | None:
     """Claim a run with `take`, and remember that this process works on it.
 
     A row may carry our id although no thread works on it: such a row was abandoned. The lock for each task
-    tells it from a row that another thread has just claimed. Raises `NoLivenessError`.
+    tells it from a row that another thread has just claimed. Nor may a thread still work on an earlier run
+    of the task, which was taken over: its row is free at once. Raises `NoLivenessError`.
     """
     worker = process.worker()
     if not process.holds_lock():
@@ -136,8 +140,14 @@ def _claim(task: Task, take: Callable[[str], Attempt | None]) -> Attempt | None:
             with connection():
                 _close_abandoned(task.path, worker)
                 attempt = take(worker)
-                if attempt is not None:
-                    _at_work.add(attempt.id)
+                if attempt is None:
+                    return None
+                if earlier := AT_WORK.working_on(task.path):
+                    AT_WORK.lose(earlier)
+                    ledger.stop_early(attempt, STILL_AT_WORK, None, manual=manual)
+                    logger.warning("%s is not run: %s.", task.name, STILL_AT_WORK)
+                    return None
+                AT_WORK.begin(attempt)
                 return attempt
         except BaseException:
             # The claim may be committed although its answer was lost. No other process closes a `running`
@@ -147,7 +157,7 @@ def _claim(task: Task, take: Callable[[str], Attempt | None]) -> Attempt | None:
 
 
 def _close_abandoned(task: str, worker: str) -> None:
-    if orphans.close_abandoned(task, worker, _at_work):
+    if orphans.close_abandoned(task, worker, {attempt.id for attempt in AT_WORK.held()}):
         logger.warning("A run of %s, which this process had abandoned, is closed.", task)
 
 
@@ -157,15 +167,21 @@ def _run_attempt(task: Task, attempt: Attempt, *, manual: bool) -> tuple[str, di
     try:
         return _call_and_record(task, attempt, manual=manual)
     finally:
-        _at_work.discard(attempt.id)
+        AT_WORK.end(attempt)
 
 
 def _call_and_record(task: Task, attempt: Attempt, *, manual: bool) -> tuple[str, dict[str, Any] | None]:
     """Call the task's own function, and record in the ledger how the run ended."""
     operation = task.operation
-    run = Run(attempt.started_at, budget=operation.budget, slot=attempt.slot, lost=process.lost)
+    run = Run(
+        attempt.started_at,
+        budget=operation.budget,
+        slot=attempt.slot,
+        lost=process.lost,
+        taken=lambda: AT_WORK.is_taken(attempt),
+    )
     try:
-        result = _call(operation.function, run, task.kwargs)
+        result = _call(operation.function, run, task.kwargs, attempt)
     except BaseException as error:
         problem = f"{type(error).__name__}: {error}"
         logger.warning("%s failed in its slot %s: %s", task.name, attempt.slot.isoformat(), problem)
@@ -183,12 +199,15 @@ def _call_and_record(task: Task, attempt: Attempt, *, manual: bool) -> tuple[str
     return "stopped", result
 
 
-def _call(function: TaskFunction, run: Run, kwargs: Mapping[str, Any]) -> dict[str, Any] | None:
+def _call(
+    function: TaskFunction, run: Run, kwargs: Mapping[str, Any], attempt: Attempt
+) -> dict[str, Any] | None:
     """What the function returns. A connection that it has left open is closed, before the end is recorded."""
     was_closed = database.is_closed()
     try:
         return function(run, **kwargs)
     finally:
+        AT_WORK.returned(attempt)
         if was_closed:
             abandon_connection()
 

@@ -16,6 +16,13 @@ from oms_workers.sets import among, fetch, none_of
 logger = logging.getLogger(__name__)
 
 
+#: A living worker takes its lock again within a second or two, so one of so many looks sees it.
+LOOKS = 10
+
+#: A wait may end a little early by the clock that measures it.
+_WHOLE_PAUSE = 0.9
+
+
 class Orphan(NamedTuple):
     """A running row whose worker holds no lock."""
 
@@ -29,23 +36,29 @@ class Orphan(NamedTuple):
 def close_orphans(task: str | None, wait: Callable[[float], object]) -> int:
     """End the runs of dead workers, of one task or of all. A scheduled one may be tried again at once.
 
-    `wait` is called with seconds, between two checks of the locks.
+    `wait` is called with seconds, between two looks at the locks.
     """
     return sum(_close_orphan(orphan) for orphan in _find_orphans(task, wait))
 
 
 def _find_orphans(task: str | None, wait: Callable[[float], object]) -> list[Orphan]:
-    """The running rows of a task, or of all, whose worker is dead at both of two checks."""
+    """The running rows of a task, or of all, whose worker is dead at each of several looks.
+
+    A worker that loses its connection twice has its lock again in between, and is seen.
+    """
     suspects = _find_suspects(task)
-    if not suspects:
-        return []
-    asked_at = time.monotonic()
-    wait(liveness.CONFIRMATION_SECONDS)
-    if time.monotonic() - asked_at < liveness.CONFIRMATION_SECONDS:
-        # The wait was cut short because this process has to stop. Another process will check.
-        return []
-    confirmed = {(found.id, found.attempts) for found in _find_suspects(task)}
-    return [found for found in suspects if (found.id, found.attempts) in confirmed]
+    pause = liveness.CONFIRMATION_SECONDS / LOOKS
+    for _ in range(LOOKS):
+        if not suspects:
+            break
+        asked_at = time.monotonic()
+        wait(pause)
+        if time.monotonic() - asked_at < pause * _WHOLE_PAUSE:
+            # The wait was cut short because this process has to stop. Another process will check.
+            return []
+        dead = {(found.id, found.attempts) for found in _find_suspects(task)}
+        suspects = [found for found in suspects if (found.id, found.attempts) in dead]
+    return suspects
 
 
 def _find_suspects(task: str | None) -> list[Orphan]:

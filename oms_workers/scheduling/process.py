@@ -20,6 +20,7 @@ from oms_workers.database import (
     database_now,
 )
 from oms_workers.scheduling import clocks, known_cadences, table
+from oms_workers.scheduling.at_work import AT_WORK
 from oms_workers.scheduling.configurations import TaskPlan
 from oms_workers.scheduling.liveness import Liveness
 from oms_workers.watch import HARD_END_SECONDS, end_without_lock
@@ -44,7 +45,7 @@ def start_liveness() -> Liveness:
     global _liveness
     if _liveness is None:
         forks.in_child(_forget)
-        _liveness = Liveness(connection_parameters(settings.current())).start()
+        _liveness = Liveness(connection_parameters(settings.current()), at_work=AT_WORK).start()
     return _liveness
 
 

@@ -24,12 +24,14 @@ class Run:
         budget: timedelta,
         slot: datetime | None = None,
         lost: Callable[[], bool] = lambda: False,
+        taken: Callable[[], bool] = lambda: False,
     ) -> None:
         self.now = now
         self.slot = slot or now
         self.stopped_by: str | None = None
         self._budget = budget
         self._lost = lost
+        self._taken = taken
         self._deadline = time.monotonic() + budget.total_seconds()
 
     def should_stop(self) -> bool:
@@ -38,6 +40,8 @@ class Run:
             self.stopped_by = "stopped at a batch's end: the process was told to stop"
         elif time.monotonic() > self._deadline:
             self.stopped_by = f"stopped at a batch's end: its {self._budget.total_seconds():.0f} s were spent"
+        elif self._taken():
+            self.stopped_by = "stopped at a batch's end: another worker took the run over"
         elif self._lost():
             self.stopped_by = "stopped at a batch's end: the worker lost its liveness lock"
         return self.stopped_by is not None

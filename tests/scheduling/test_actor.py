@@ -18,6 +18,7 @@ from oms_workers.broker import Job, current, stopping
 from oms_workers.database import connection, connection_parameters, database, execute, rows, transaction
 from oms_workers.scheduling import actor, ledger, process
 from oms_workers.scheduling.actor import AnotherRunLivesError, NoLivenessError, run_manually, send
+from oms_workers.scheduling.at_work import AtWork
 from oms_workers.scheduling.liveness import Liveness
 from oms_workers.scheduling.run import Run
 from oms_workers.scheduling.table import Task
@@ -367,3 +368,66 @@ def test_a_run_that_ends_while_postgresql_is_read_only_is_recorded_when_it_is_no
 
     assert (only_run().state, only_run().result, only_run().attempts) == ("succeeded", {"archived": 1}, 1)
     assert len(tries) == 3
+
+
+def close_as_dead() -> None:
+    """What another process does that takes this one for dead."""
+    execute(
+        "UPDATE scheduled_runs SET state = 'failed', error = 'worker died', next_attempt_at = now()"
+        " WHERE state = 'running'"
+    )
+
+
+def test_a_run_that_was_taken_over_is_told_and_stops(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    def be_taken_over(run: Run) -> dict[str, bool]:
+        assert run.wait(0.01)
+        close_as_dead()
+        return {"went_on": run.wait(20)}
+
+    do(monkeypatch, be_taken_over)
+
+    assert run_manually(task) == ("stopped", {"went_on": False})
+    assert only_run().error == "worker died"
+
+
+def test_a_row_in_a_process_s_hands_is_not_claimed_again_by_itself(
+    task: Task, slot: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    again, stopped = threading.Event(), threading.Event()
+
+    def be_taken_over(run: Run) -> dict[str, int]:
+        with connection():
+            close_as_dead()
+        send(task, slot, "tick")
+        assert again.wait(10)
+        while run.wait(0.01):
+            pass
+        stopped.set()
+        return {}
+
+    real = ledger.stop_early
+
+    def stop_early(attempt: ledger.Attempt, why: str, *arguments: Any, **options: Any) -> bool:
+        done = real(attempt, why, *arguments, **options)
+        if why == actor.STILL_AT_WORK:
+            again.set()
+        return done
+
+    monkeypatch.setattr(ledger, "stop_early", stop_early)
+    # Told by the claim itself, and not by the liveness lock's thread.
+    monkeypatch.setattr(AtWork, "keep", lambda self, held, own: None)
+    calls = do(monkeypatch, be_taken_over)
+    worker = dramatiq.Worker(current(), worker_threads=2, worker_timeout=50)
+    worker.start()
+    try:
+        send(task, slot, "tick")
+        assert stopped.wait(20)
+        monkeypatch.setattr(operations, "work", lambda run, **kwargs: {"second": 1})
+        current().join("default", timeout=20_000)
+        worker.join()
+    finally:
+        worker.stop()
+
+    assert len(calls) == 1
+    # The interrupted run has sent its slot again, and then nothing else was in this process's hands.
+    assert (only_run().state, only_run().result, only_run().attempts) == ("succeeded", {"second": 1}, 2)

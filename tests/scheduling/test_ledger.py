@@ -1,5 +1,6 @@
 """The ledger, against a real PostgreSQL: weekly slots, so that none comes due in the middle of a test."""
 
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -288,6 +289,32 @@ def test_a_lock_that_comes_back_between_two_looks_is_no_death() -> None:
     returning.stop()
     assert closed == 0
     assert table() == [(newest, 1, "running", None, 1)]
+
+
+def test_a_lock_that_is_lost_at_the_first_look_and_at_the_last_is_no_death(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(liveness, "CONFIRMATION_SECONDS", 0.5)
+    newest = known_for(1)
+    unlucky = liveness.Liveness(connection_parameters(settings.current()))
+    a_row(newest, "running", worker=unlucky.worker)
+    waited = 0.0
+
+    def wait(seconds: float) -> None:
+        nonlocal waited
+        if waited == 0:
+            unlucky.start()
+        time.sleep(seconds)
+        waited += seconds
+        if waited >= 0.5:
+            unlucky.stop()
+            while liveness.living_workers():
+                time.sleep(0.01)
+
+    closed = orphans.close_orphans(None, wait)
+
+    unlucky.stop()
+    assert closed == 0
 
 
 def test_nobody_is_dead_just_after_postgresql_has_started(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """The lock that says who is alive."""
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -12,8 +13,8 @@ import psutil
 import pytest
 
 import settings
-from oms_workers.database import connection_parameters, execute, rows
-from oms_workers.scheduling import liveness
+from oms_workers.database import connection_parameters, execute, rows, transaction
+from oms_workers.scheduling import liveness, orphans
 from oms_workers.scheduling.liveness import Liveness, living_workers
 
 PROJECT = Path(settings.__file__).parent
@@ -76,7 +77,33 @@ def test_a_lock_that_is_lost_is_taken_again(worker: Liveness) -> None:
 
 def test_a_worker_without_its_lock_is_told_before_others_may_take_over() -> None:
     slowest_look = liveness.HEARTBEAT_SECONDS + 1
-    assert liveness.LOST_SECONDS + slowest_look < liveness.CONFIRMATION_SECONDS
+    told_after = liveness.LOST_SECONDS + liveness.ASK_SECONDS + slowest_look
+    assert told_after < orphans._WHOLE_PAUSE * liveness.CONFIRMATION_SECONDS
+
+
+def test_who_holds_the_interpreter_s_lock_has_not_lost_its_own(
+    worker: Liveness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(liveness, "LOST_SECONDS", 0.2)
+
+    for _ in range(3):
+        # As an extension module does, no other thread runs meanwhile.
+        ctypes.PyDLL(None).usleep(500_000)
+        assert not worker.lost()
+
+
+def test_a_migration_that_locks_the_ledger_is_no_lost_lock(
+    worker: Liveness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = sessions()
+    monkeypatch.setattr(liveness, "LOST_SECONDS", 1)
+
+    with transaction():
+        execute("LOCK TABLE scheduled_runs IN ACCESS EXCLUSIVE MODE")
+        time.sleep(1.5)
+        assert worker.held()
+
+    assert sessions() == before
 
 
 def test_two_workers_of_one_machine_are_two(worker: Liveness) -> None:

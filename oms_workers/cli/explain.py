@@ -75,8 +75,21 @@ def _print(order: dict[str, Any]) -> None:
         print_table(
             ("sku", "quantity", "status"), [(line["sku"], line["quantity"], line["status"]) for line in lines]
         )
+    _print_event(f"order {order['number']}", order["last_event"])
+    if order["state"] == "waiting":
+        console().print(f"it is planned at the earliest at {order['next_plan_at']}", markup=False)
     for plan in order["plans"]:
         _print_plan(plan)
+    if order["attempts_not_kept"]:
+        console().print(
+            f"\n{order['attempts_not_kept']} older attempts that placed nothing are not kept", markup=False
+        )
+    _print_packages(order["packages"])
+    if order["transfers"]:
+        _print_transfers(order["transfers"])
+
+
+def _print_packages(packages: list[dict[str, Any]]) -> None:
     print_table(
         ("package", "version", "location", "state", "attempts to replan", "items"),
         [
@@ -88,19 +101,38 @@ def _print(order: dict[str, Any]) -> None:
                 package["replan_attempts"] or "",
                 _items(package["items"]),
             )
-            for package in order["packages"]
+            for package in packages
         ],
         title="\nPackages",
     )
-    if order["transfers"]:
-        print_table(
-            ("transfer", "of", "from", "to", "state"),
-            [
-                (line["number"], line["package"], line["source"], line["destination"], line["state"])
-                for line in order["transfers"]
-            ],
-            title="\nTransfers",
-        )
+    for package in packages:
+        _print_event(package["number"], package["last_event"])
+
+
+def _print_transfers(transfers: list[dict[str, Any]]) -> None:
+    print_table(
+        ("transfer", "of", "from", "to", "state"),
+        [
+            (line["number"], line["package"], line["source"], line["destination"], line["state"])
+            for line in transfers
+        ],
+        title="\nTransfers",
+    )
+    for line in transfers:
+        _print_event(line["number"], line["last_event"])
+
+
+def _print_event(of: str, event: dict[str, Any] | None) -> None:
+    """What happened last to something, by whom and why."""
+    if event is None:
+        return
+    why = ", ".join(f"{name} {_said(value)}" for name, value in event["content"].items() if value)
+    happened = f"{of}: {event['action']} by {event['actor']} at {event['at']}"
+    console().print(f"{happened}: {why}" if why else happened, markup=False)
+
+
+def _said(value: Any) -> str:
+    return _stock(value) if isinstance(value, dict) else str(value)
 
 
 def _print_plan(plan: dict[str, Any]) -> None:

@@ -1,17 +1,24 @@
 """What is known about an order's way: its lines, each attempt's trace, its packages and their transfers."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from peewee import JOIN, fn
 
-from oms_workers.audit_events.door import name_of
+from oms_workers.audit_events.door import Subject, name_of
+from oms_workers.audit_events.models import AuditEvent
 from oms_workers.fulfilment.models import OrderExecutionPlan, PlanState
 from oms_workers.orders.models import Order, OrderItem, OrderState, RejectedOrder
 from oms_workers.orders.naming import is_called
+from oms_workers.orders.states import ORDER
 from oms_workers.packages.models import Package, PackageItem, PackageState, TransferOrder, TransferState
+from oms_workers.packages.states import PACKAGE, TRANSFER
 from oms_workers.reservations.models import Location
-from oms_workers.sets import fetch
+from oms_workers.sets import fetch, one_of
+
+#: Events that say nothing of why a state is as it is.
+_NO_NEWS = ("updated", "lines_changed_after_planning")
 
 
 class _OrderRow(NamedTuple):
@@ -55,11 +62,25 @@ class _ItemRow(NamedTuple):
 
 
 class _TransferRow(NamedTuple):
+    id: int
     number: str
     package: str
     source: str
     destination: str
     state: TransferState
+
+
+class _Newest(NamedTuple):
+    id: int
+
+
+class _EventRow(NamedTuple):
+    object_id: int
+    id: int
+    at: datetime
+    actor: str
+    action: str
+    content: dict[str, Any]
 
 
 class _RejectedRow(NamedTuple):
@@ -78,17 +99,51 @@ def explain_orders(name: str) -> list[dict[str, Any]]:
 
 
 def _explain(order: _OrderRow) -> dict[str, Any]:
+    plans, packages, transfers = _plans_of(order.id), _packages_of(order.id), _transfers_of(order.id)
+    package_events = _last_events(PACKAGE, [package.id for package in packages])
+    transfer_events = _last_events(TRANSFER, [transfer.id for transfer in transfers])
     return {
         **order._asdict(),
+        "last_event": _last_events(ORDER, [order.id]).get(order.id),
         "lines": [line._asdict() for line in _lines_of(order.id)],
-        "plans": [plan._asdict() for plan in _plans_of(order.id)],
+        "plans": [plan._asdict() for plan in plans],
+        # They are numbered, and those that placed nothing are kept only while they are new.
+        "attempts_not_kept": max(0, max((plan.attempt for plan in plans), default=0) - len(plans)),
         "packages": [
-            {**package._asdict(), "state": name_of(package.state), "items": _items_of(package.id)}
-            for package in _packages_of(order.id)
+            {
+                **package._asdict(),
+                "state": name_of(package.state),
+                "items": _items_of(package.id),
+                "last_event": package_events.get(package.id),
+            }
+            for package in packages
         ],
         "transfers": [
-            {**transfer._asdict(), "state": name_of(transfer.state)} for transfer in _transfers_of(order.id)
+            {
+                **transfer._asdict(),
+                "state": name_of(transfer.state),
+                "last_event": transfer_events.get(transfer.id),
+            }
+            for transfer in transfers
         ],
+    }
+
+
+def _last_events(subject: Subject, ids: Sequence[int]) -> dict[int, dict[str, Any]]:
+    """By object, what happened to it last that says something of its state, with the reason."""
+    if not ids:
+        return {}
+    event = AuditEvent
+    # By the index audit_events_object.
+    newest = event.select(fn.MAX(event.id).alias("id")).where(
+        event.object_type == subject.name, one_of(event.object_id, ids), event.action.not_in(_NO_NEWS)
+    )
+    last = fetch(newest.group_by(event.object_id), _Newest)
+    columns = [getattr(event, name) for name in _EventRow._fields]
+    found = fetch(event.select(*columns).where(one_of(event.id, [each.id for each in last])), _EventRow)
+    return {
+        each.object_id: {name: getattr(each, name) for name in ("at", "actor", "action", "content")}
+        for each in found
     }
 
 
@@ -135,6 +190,7 @@ def _transfers_of(order_id: int) -> list[_TransferRow]:
     source, destination = Location.alias("source"), Location.alias("destination")
     query = (
         TransferOrder.select(
+            TransferOrder.id,
             TransferOrder.number,
             Package.number.alias("package"),
             source.code.alias("source"),

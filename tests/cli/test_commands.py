@@ -20,6 +20,7 @@ import settings
 from oms_workers.cli.app import app, main
 from oms_workers.cli.up import UpError, _refuse_strangers
 from oms_workers.database import connection_parameters, database, execute, rows
+from oms_workers.fulfilment.planning.planner import Planner
 from oms_workers.operation import queues
 from oms_workers.operation.services import ServiceError, answering
 from oms_workers.scheduling import ledger, process
@@ -508,6 +509,47 @@ def test_explain_shows_what_a_ranking_compared_and_what_was_replanned(oms, packa
     assert "of package P1-1" in said
     assert "priority 1" in said
     assert "has rejected what it has of what is left" in said
+
+
+def test_explain_says_how_many_attempts_are_not_kept(oms, package: str) -> None:
+    oms("command", package, "PRODUCT_NOT_FOUND", "--stock", "nothing")
+    oms("run", "FULFIL_REPLANNING_ORDERS")
+    assert "not kept" not in oms("explain", "7").output
+    execute("UPDATE order_execution_plans SET attempt = 9 WHERE attempt = 2")
+
+    (explained,) = json.loads(oms("explain", "7", "--json").output)
+
+    assert explained["attempts_not_kept"] == 7
+    assert "7 older attempts that placed nothing are not kept" in oms("explain", "7").output
+
+
+def test_explain_gives_the_reason_of_each_refusal(oms, package: str) -> None:
+    oms("command", package, "REFUSE", "--missing", "RED-LAMP=1", "--reason", "the roof leaks")
+
+    said = " ".join(oms("explain", "7").output.split())
+    (explained,) = json.loads(oms("explain", "7", "--json").output)
+
+    assert "P1-1: rejected by operator " in said
+    assert "missing RED-LAMP 1" in said
+    assert "reason the roof leaks" in said
+    assert explained["packages"][0]["last_event"]["content"]["reason"] == "the roof leaks"
+
+
+def test_explain_says_why_an_order_could_not_be_planned(oms, monkeypatch: pytest.MonkeyPatch) -> None:
+    oms("load", *FILES)
+    store_orders(an_order(7))
+
+    def fail(self: Any, order: Any) -> Any:
+        raise ZeroDivisionError("a planner's bug")
+
+    monkeypatch.setattr(Planner, "plan", fail)
+    oms("run", "FULFIL_WAITING_ORDERS")
+
+    said = " ".join(oms("explain", "7").output.split())
+
+    assert "order 7: planning_failed by oms.fulfilment.tasks.fulfil_waiting_orders" in said
+    assert "problem ZeroDivisionError: a planner's bug" in said
+    assert "it is planned at the earliest at" in said
 
 
 def test_release_lets_a_held_order_go(oms, package: str) -> None:

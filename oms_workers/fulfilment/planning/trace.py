@@ -6,7 +6,7 @@ The first check that a location fails is its reason, and what a ranking compared
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from oms_workers.fulfilment.planning.plans import LineToPlan, Offer, Parts
+from oms_workers.fulfilment.planning.plans import LineToPlan, Offer, Parts, wanted
 from oms_workers.fulfilment.planning.scenarios import Mode, Rule, RuleOutcome
 
 #: The verdicts on locations that passed a rule's filters.
@@ -74,8 +74,7 @@ def trace_of(
         trace["sources"] = [*proposal.sources]
     if proposal.transfers:
         trace["transfers"] = [
-            {"from": offer.location.code, "lines": {line.sku: line.quantity for line in lines}}
-            for offer, lines in proposal.transfers
+            {"from": offer.location.code, "lines": dict(wanted(lines))} for offer, lines in proposal.transfers
         ]
     if problem:
         trace["dropped"] = problem

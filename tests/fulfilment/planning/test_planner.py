@@ -415,6 +415,15 @@ def test_nothing_is_brought_where_one_location_has_it_all() -> None:
     assert made.parcels[0].transfers == []
 
 
+def test_the_trace_of_a_transfer_has_the_units_of_all_lines_of_a_sku() -> None:
+    scenario = a_scenario({"mode": "single", "transferable": True, "ranking": ["priority"]})
+
+    made = plan(an_order(("CHAIR", 1), ("LAMP", 2), ("LAMP", 3)), scenario, {"CHAIR": {1: 1}, "LAMP": {3: 5}})
+
+    (rule,) = made.context["rules"]
+    assert rule["transfers"] == [{"from": "KADIKOY", "lines": {"LAMP": 5}}]
+
+
 def test_transfers_come_only_from_where_they_may() -> None:
     rule = {"mode": "single", "transferable": True, "filters": {"locations": ["GEBZE"]}}
     order, stock = an_order(("CHAIR", 1), ("LAMP", 1)), {"CHAIR": {1: 1}, "LAMP": {3: 1}}

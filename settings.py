@@ -20,7 +20,7 @@ from oms_workers.configuration.environment import (
     problems_of_dotenv,
 )
 from oms_workers.configuration.misspellings import misspellings
-from oms_workers.configuration.problems import Problem, SettingsError, left_in, shown
+from oms_workers.configuration.problems import Problem, SettingsError, left_in, shown_safely
 from oms_workers.configuration.switches import TASK_KEYS, TASK_VARIABLES, Switch, read_switches
 from oms_workers.configuration.values import (
     DatabaseUrl,
@@ -38,6 +38,7 @@ __all__ = [
     "LOCAL_DIRECTORY",
     "LOCAL_SERVERS",
     "TASK_KEYS",
+    "TASK_VARIABLES",
     "Problem",
     "Settings",
     "SettingsError",
@@ -303,11 +304,10 @@ def _problems_of(error: ValidationError) -> Iterable[Problem]:
         name = str(detail["loc"][0])
         value = given.get(name.upper(), str(detail["input"]))
         field = Settings.model_fields.get(name)
-        # Also an address that is not one may hold a password.
-        hidden = field is None or "SecretStr" in str(field.annotation) or "@" in value
+        hidden = field is None or "SecretStr" in str(field.annotation)
         problem = left_in(value) or detail["msg"].removeprefix("Value error, ")
         problem = problem[:1].lower() + problem[1:]
-        yield Problem(name.upper(), "(hidden)" if hidden else shown(value), problem, _example(name))
+        yield Problem(name.upper(), "(hidden)" if hidden else shown_safely(value), problem, _example(name))
 
 
 def _example(name: str) -> str:

@@ -263,6 +263,10 @@ def test_two_day_fields_are_warned_of(read) -> None:
         ("OMNITRON_URL", "https:/oms:hunter2@hub.example.com"),
         ("DATABASE_URL", "hunter2:oms@db/oms"),
         ("REDIS_URL", "hunter2://redis"),
+        ("DB_MAINTENANCE", "postgres://oms:hunter2@db/oms"),
+        ("DB_MAINTENANCE_CRONTAB", "postgres://oms:hunter2@db/oms"),
+        ("DB_MAINTENANCE_CRONTAB", "hunter2@db 0 * * *"),
+        ("TICK_SECONDS", "postgres://oms:hunter2@db/oms"),
     ],
 )
 def test_an_address_that_is_none_shows_no_password(read, variable: str, value: str) -> None:

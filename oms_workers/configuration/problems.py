@@ -41,6 +41,16 @@ def shown(value: object) -> str:
     return repr(text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…")
 
 
+def shown_safely(value: str) -> str:
+    """A value that is no secret, unless it is an address, which may hold a password."""
+    return "(hidden)" if is_address(value) else shown(value)
+
+
+def is_address(value: str) -> bool:
+    """Whether it may be one; `@daily` is none."""
+    return "@" in value.strip()[1:]
+
+
 def left_in(value: str) -> str | None:
     """What of the file that a value comes from is still in it, said as its problem; None for nothing."""
     text = value.strip()

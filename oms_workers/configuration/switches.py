@@ -17,7 +17,7 @@ from oms_workers.configuration.cadence import (
     parse_interval,
 )
 from oms_workers.configuration.operations import OPERATIONS
-from oms_workers.configuration.problems import Problem, left_in, shown
+from oms_workers.configuration.problems import Problem, is_address, left_in, shown_safely
 
 #: Each task has three variables: `KEY` (true or false, default true), `KEY_CRONTAB` (minute,hour,day,month,
 #: weekday) and `KEY_SCHEDULE` (seconds). At most one of the last two may be set.
@@ -48,7 +48,9 @@ def _read_switch(key: str, variables: Mapping[str, str], zone: ZoneInfo, problem
             return parse(variables[variable]) if variable in variables else None
         except ValueError as error:
             value = variables[variable]
-            problems.append(Problem(variable, shown(value), left_in(value) or str(error), example))
+            # What the error says may quote a part of the value.
+            problem = "is an address" if is_address(value) else left_in(value) or str(error)
+            problems.append(Problem(variable, shown_safely(value), problem, example))
             return None
 
     enabled = read(key, _read_bool, "false")
@@ -57,7 +59,7 @@ def _read_switch(key: str, variables: Mapping[str, str], zone: ZoneInfo, problem
     if f"{key}_CRONTAB" in variables and f"{key}_SCHEDULE" in variables:
         problem = f"is set together with {key}_SCHEDULE, and only one of them can be; unset one"
         problems.append(
-            Problem(f"{key}_CRONTAB", shown(variables[f"{key}_CRONTAB"]), problem, CRONTAB_EXAMPLE)
+            Problem(f"{key}_CRONTAB", shown_safely(variables[f"{key}_CRONTAB"]), problem, CRONTAB_EXAMPLE)
         )
     if expression is not None:
         return Switch(enabled is not False, Crontab(expression, zone), f"{key}_CRONTAB")

@@ -106,8 +106,9 @@ def _as_url(conninfo: str) -> str:
 
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test sees the checkout's `.env`, or the servers of an `oms up` beside it."""
+    """No test sees the checkout's `.env`, the servers of an `oms up` beside it, or a terminal's width."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("COLUMNS", raising=False)
 
 
 @pytest.fixture

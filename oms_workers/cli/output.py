@@ -1,22 +1,29 @@
 """How commands print: tables for people, JSON for programs."""
 
 import json
+import os
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
+from rich.text import Text
 
 #: Wide enough for a table when the output is a pipe and has no width of its own.
 _PIPE_WIDTH = 160
 
+#: The least width in which a long text may be broken into lines.
+_PROSE_WIDTH = 24
+
 
 def console() -> Console:
-    """Standard output, as wide as the terminal."""
+    """Standard output, as wide as the terminal, or as COLUMNS says."""
     plain = Console()
-    return plain if plain.is_terminal else Console(width=_PIPE_WIDTH)
+    return plain if plain.is_terminal or "COLUMNS" in os.environ else Console(width=_PIPE_WIDTH)
 
 
 def print_json(value: Any) -> None:
@@ -27,10 +34,43 @@ def print_json(value: Any) -> None:
 def print_table(
     columns: Sequence[str], lines: Sequence[Sequence[object]], *, title: str | None = None
 ) -> None:
-    table = Table(*columns, title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
-    for line in lines:
-        table.add_row(*("" if cell is None else str(cell) for cell in line))
-    console().print(table)
+    """Print a table. Where the terminal is too narrow for one, each line becomes a paragraph: nothing is cut
+    off, however narrow it is."""
+    terminal = console()
+    cells = [["" if cell is None else str(cell) for cell in line] for line in lines]
+    widths = [max(map(cell_len, column)) for column in zip(columns, *cells, strict=True)]
+    wraps = [_is_prose(column) for column in zip(*cells, strict=True)] or [False] * len(columns)
+    needed = [
+        min(width, _PROSE_WIDTH) if is_prose else width for width, is_prose in zip(widths, wraps, strict=True)
+    ]
+    if sum(needed) + len(columns) - 1 > terminal.width:
+        _print_paragraphs(terminal, columns, cells, title)
+        return
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for column, is_prose in zip(columns, wraps, strict=True):
+        table.add_column(column, no_wrap=not is_prose, overflow="fold")
+    for line in cells:
+        table.add_row(*map(Text, line))
+    terminal.print(table)
+
+
+def _is_prose(cells: Sequence[str]) -> bool:
+    """Whether a column has long texts, which may be broken between words; names and times may not."""
+    return any(" " in cell and len(cell) > _PROSE_WIDTH for cell in cells)
+
+
+def _print_paragraphs(
+    terminal: Console, columns: Sequence[str], lines: Sequence[Sequence[str]], title: str | None
+) -> None:
+    """The first cell of each line, and below it the others that are not empty, with their columns' names."""
+    if title is not None:
+        terminal.print(title, style="italic", markup=False)
+    for first, *others in lines:
+        terminal.print(first, style="bold", markup=False, highlight=False)
+        named = zip(columns[1:], others, strict=True)
+        said = "; ".join(f"{name} {cell}".strip() for name, cell in named if cell)
+        if said:
+            terminal.print(Padding(Text(said), (0, 0, 0, 2)))
 
 
 def age(moment: datetime | None, now: datetime) -> str:

@@ -54,22 +54,25 @@ def _print(found: dict[str, Any], now: datetime) -> None:
         [_line(task, now) for task in found["tasks"]],
         title="\nTasks",
     )
-    print_table(
-        ("queue", "waiting", "oldest", "for a thread"),
-        [
-            (queue["name"], queue["depth"], age(queue["oldest"], now), _waits(queue, found, now))
-            for queue in found["queues"] or ()
-        ],
-        title="\nQueues",
-    )
-    print_table(
-        ("state", "count", "oldest", ""),
-        [
-            (line["state"], line["count"], age(line["oldest"], now), line["stuck"] or "")
-            for line in found["backlog"]
-        ],
-        title="\nBacklog",
-    )
+    queues = [queue for queue in found["queues"] or () if queue["depth"] or _waits(queue, found, now)]
+    if queues:
+        print_table(
+            ("queue", "waiting", "oldest", "for a thread"),
+            [
+                (queue["name"], queue["depth"], age(queue["oldest"], now), _waits(queue, found, now))
+                for queue in queues
+            ],
+            title="\nQueues",
+        )
+    waiting = [line for line in found["backlog"] if line["count"]]
+    if waiting:
+        print_table(
+            ("state", "count", "oldest", ""),
+            [(line["state"], line["count"], age(line["oldest"], now), line["stuck"]) for line in waiting],
+            title="\nBacklog",
+        )
+    else:
+        console().print("\nNothing waits.")
     for finding in found["findings"]:
         console().print(f"\n! {finding}", style="bold red", markup=False, end="")
     console().print()
@@ -87,7 +90,7 @@ def _line(task: dict[str, Any], now: datetime) -> tuple[object, ...]:
     last = task["last_run"] or {}
     outcome = " ".join(str(last[key]) for key in ("state", "reason", "error") if last.get(key))
     took = "" if last.get("seconds") is None else f"{last['seconds']} s"
-    result = ", ".join(f"{key} {value}" for key, value in (last.get("result") or {}).items())
+    result = ", ".join(f"{key} {value}" for key, value in (last.get("result") or {}).items() if value)
     return (
         task["name"],
         "yes" if task["enabled"] else "no",

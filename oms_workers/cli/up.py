@@ -19,9 +19,10 @@ from rich.live import Live
 import settings
 from oms_workers.cli.output import console
 from oms_workers.cli.program import begin
-from oms_workers.cli.view import draw, sentence
+from oms_workers.cli.view import arrange, look, sentence
 from oms_workers.database import UNREACHABLE, connection, database
 from oms_workers.errors import OmsError
+from oms_workers.operation.health import Health
 from oms_workers.operation.load_files import load_files
 from oms_workers.operation.progress import count_orders, stranger
 from oms_workers.operation.services import answering
@@ -186,31 +187,29 @@ def _watch(
     with connection():
         before = count_orders()
     deadline = time.monotonic() + (seconds or float("inf"))
-    heading = (
-        "oms up: orders of a stand-in Omnitron become packages, which a stand-in warehouse packs, or does not"
-        " find. Ctrl-C stops everything."
-    )
+    health = Health(stop).start()
     with Live(console=terminal, auto_refresh=False, transient=False) as live:
         spoken_at = 0.0
         while time.monotonic() < deadline and not stop.is_set():
             try:
                 with connection():
                     if terminal.is_terminal:
-                        picture = draw(heading, lambda: _processes(supervisor), height=terminal.height)
-                        live.update(picture, refresh=True)
+                        picture = look(health.findings(), _footer(supervisor), height=terminal.height)
+                        shown = arrange(picture, width=terminal.width, height=terminal.height)
+                        live.update(shown, refresh=True)
                     elif time.monotonic() - spoken_at >= _LINE_SECONDS:
                         spoken_at = time.monotonic()
-                        print(sentence(count_orders()), flush=True)
-            except UNREACHABLE as error:
-                print(f"PostgreSQL does not answer: {error}", file=sys.stderr)
+                        print("\n".join([sentence(count_orders()), *health.findings()]), flush=True)
+            except UNREACHABLE:
+                print("PostgreSQL does not answer.", file=sys.stderr)
             stop.wait(_REFRESH_SECONDS)
     with connection():
         return before, count_orders()
 
 
-def _processes(supervisor: Supervisor) -> str:
+def _footer(supervisor: Supervisor) -> str:
     restarts = len(supervisor.exits)
-    return f"logs in {_logs()}; {restarts} restart(s) so far; in another terminal: oms status"
+    return f"in another terminal: oms status; {restarts} restart(s) so far; logs in {_logs()}"
 
 
 def _logs() -> Path:

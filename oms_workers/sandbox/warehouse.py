@@ -2,19 +2,21 @@
 
     python -m oms_workers.sandbox.warehouse
 
-It works on what is in the database by the same commands that an operator has, a few packages at a time.
+It works on what is in the database by the same commands that an operator has, a few packages at a time. Now
+and then goods are delivered to the shelves that are nearly empty.
 """
 
 import logging
 import random
 import signal
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 import settings
-from oms_workers.database import UNREACHABLE, connection
+from oms_workers.database import UNREACHABLE, connection, database_now, transaction
 from oms_workers.errors import OmsError
 from oms_workers.packages import commands
 from oms_workers.packages.commands.registry import Request, run_command
@@ -27,9 +29,12 @@ from oms_workers.packages.models import (
     TransferState,
 )
 from oms_workers.reservations.discrepancies import Meaning
+from oms_workers.reservations.loading import StockSpec, load_stock
+from oms_workers.reservations.models import Location, Stock
+from oms_workers.reservations.stock import lock
 from oms_workers.sets import fetch
 
-__all__ = ["commands", "main", "work_a_round"]
+__all__ = ["commands", "main", "receive_goods", "work_a_round"]
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +50,15 @@ ROUND = 20
 #: One package in so many is not found whole, and one in as many lacks only some of its items.
 NOT_FOUND_EVERY = 12
 TRANSFER_NOT_FOUND_EVERY = 10
+
+#: Time between two deliveries, how many shelves one fills, the emptiest first, and with how many units. The
+#: sandbox's customers order five units a second.
+DELIVERY_SECONDS = 15.0
+SHELVES = 40
+UNITS = (20, 60)
+
+#: A shelf with no more than so many units that can be promised is nearly empty.
+NEARLY_EMPTY = 5
 
 Choice = Callable[[random.Random, str], tuple[str, Request]]
 
@@ -114,6 +128,41 @@ def _deliver(chance: random.Random, sku: str) -> tuple[str, Request]:  # noqa: A
     return "DELIVER_TRANSFER", Request()
 
 
+def receive_goods(chance: random.Random) -> int:
+    """Fill the shelves that are nearly empty, as a merchant would say so: by a count of what is there now.
+
+    Returns how many shelves were filled.
+    """
+    available = Stock.on_hand - Stock.reserved - Stock.safety
+    query = (
+        Stock.select(Stock.sku, Stock.location, Location.code, Stock.safety)
+        .join(Location)
+        .where(Location.active, available <= NEARLY_EMPTY)
+        .order_by(available, Stock.risen_at)
+        .limit(SHELVES)
+    )
+    with connection(), transaction():
+        shelves = fetch(query, _Shelf)
+        on_hand = lock({(shelf.sku, shelf.location_id) for shelf in shelves})
+        counts = [
+            StockSpec(
+                sku=shelf.sku,
+                location=shelf.code,
+                on_hand=on_hand[shelf.sku, shelf.location_id].on_hand + chance.randint(*UNITS),
+                safety=shelf.safety,
+            )
+            for shelf in shelves
+        ]
+        return load_stock(counts, at=database_now())
+
+
+class _Shelf(NamedTuple):
+    sku: str
+    location_id: int
+    code: str
+    safety: int
+
+
 def _run(number: str, name: str, request: Request) -> bool:
     """Run one command; where somebody else was quicker, the next round sees what there is to do."""
     try:
@@ -130,9 +179,13 @@ def main() -> None:
     stopping = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     chance = random.Random(1)
+    delivered_at = time.monotonic()
     while not stopping.wait(PAUSE_SECONDS):
         try:
             work_a_round(chance)
+            if time.monotonic() - delivered_at >= DELIVERY_SECONDS:
+                delivered_at = time.monotonic()
+                receive_goods(chance)
         except UNREACHABLE as error:
             logger.warning("PostgreSQL does not answer: %s", error)
 

@@ -23,7 +23,7 @@ from oms_workers.database import connection_parameters, database, execute, rows
 from oms_workers.fulfilment.planning.planner import Planner
 from oms_workers.operation import queues
 from oms_workers.operation.services import ServiceError, answering
-from oms_workers.scheduling import ledger, process
+from oms_workers.scheduling import ledger, process, table
 from oms_workers.scheduling.liveness import Liveness
 from tests.orders import hub as faults
 from tests.orders.hub import TOKEN, Hub, serve
@@ -621,3 +621,38 @@ def test_a_lock_that_others_hold_is_no_silence() -> None:
 
     with pytest.raises(ServiceError, match="PostgreSQL has refused"), answering("PostgreSQL"):
         raise refused
+
+
+@pytest.mark.parametrize("width", ["80", "40"])
+def test_what_matters_is_whole_on_a_narrow_terminal(oms, width: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", width)
+    monkeypatch.setenv("UPDATE_ORDER_EXECUTION_PLAN_CONTEXT_SCHEDULE", "120")
+    oms("load", *FILES)
+    store_orders(an_order(1))
+    oms("run", "FULFIL_WAITING_ORDERS")
+
+    schedules, status = oms("schedules").output, oms("status").output
+
+    for said in (schedules, status):
+        assert max(map(len, said.splitlines())) <= int(width)
+        assert "\N{HORIZONTAL ELLIPSIS}" not in said
+    assert "UPDATE_ORDER_EXECUTION_PLAN_CONTEXT_SCHEDULE" in "".join(schedules.split())
+    for task in table.tasks():
+        assert task.name in schedules
+        assert task.name in status
+    assert "outcome succeeded" in " ".join(status.split())
+
+
+def test_what_is_empty_takes_no_line_of_the_status(oms) -> None:
+    store_orders(an_order(1))
+
+    said = oms("status").output
+
+    backlog = said[said.index("Backlog") :].partition("!")[0]
+    assert [line.split()[:2] for line in backlog.splitlines()[2:] if line] == [["orders", "waiting"]]
+    assert "Queues" not in said
+    assert len(json.loads(oms("status", "--json").output)["backlog"]) > 10
+
+
+def test_a_status_in_which_nothing_waits_says_so(oms) -> None:
+    assert "Nothing waits." in oms("status").output

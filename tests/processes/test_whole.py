@@ -134,6 +134,40 @@ def test_oms_up_leaves_nothing_behind_however_it_ends(number: signal.Signals) ->
         assert not (place / ".oms" / "servers.json").exists()
 
 
+def test_ctrl_c_lets_the_worker_drain_before_the_servers_stop() -> None:
+    """A terminal sends Ctrl-C to all of its foreground: whoever is in it stops at once."""
+    with directory() as place:
+        up = oms_up(place)
+        assert up.stdout is not None
+        assert "orders pulled" in up.stdout.readline()
+        worker = place / ".oms" / "logs" / "worker.log"
+        deadline = time.monotonic() + 30
+        while not (worker.exists() and "is done" in worker.read_text()):
+            assert time.monotonic() < deadline, worker.read_text()
+            time.sleep(0.1)
+
+        os.killpg(up.pid, signal.SIGINT)
+        _, errors = up.communicate(timeout=60)
+
+        assert up.returncode == 0, errors
+        said = worker.read_text()
+        assert "onnection" not in said, said
+        assert left_by(place) == []
+
+
+def test_oms_up_works_in_a_directory_with_an_odd_name() -> None:
+    with directory() as parent:
+        place = parent / "with blanks & 'quotes'"
+        place.mkdir()
+
+        up = oms_up(place, "--seconds", "6")
+        said, errors = up.communicate(timeout=120)
+
+        assert "orders pulled" in said, errors
+        assert "Traceback" not in errors
+        assert left_by(place) == []
+
+
 def oms_up(place: Path, *arguments: str) -> subprocess.Popen[str]:
     environment = {name: value for name, value in os.environ.items() if not name.endswith("_URL")}
     return subprocess.Popen(
@@ -143,6 +177,8 @@ def oms_up(place: Path, *arguments: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # A process group of its own, as a terminal's foreground is.
+        start_new_session=True,
     )
 
 

@@ -25,6 +25,7 @@ from psycopg.types.json import Jsonb
 import settings
 from oms_workers import forks
 from oms_workers.sets import Arrays, column, constant
+from oms_workers.silence import why
 
 T = TypeVar("T")
 Parameters = Sequence[Any] | Mapping[str, Any]
@@ -79,7 +80,11 @@ class _Database(PooledPsycopg3Database):
     """The pool, which learns its address from the settings when the first connection is opened."""
 
     def _connect(self) -> Any:
-        made = super(PooledDatabase, self)._connect() if _beside.active else super()._connect()
+        """Open a connection; what libpq says of one that does not come about would quote the address."""
+        try:
+            made = super(PooledDatabase, self)._connect() if _beside.active else super()._connect()
+        except psycopg.OperationalError as error:
+            raise psycopg.OperationalError(why(error)) from None
         forks.keep_from_children(made)
         forks.in_child(self.forget)
         return made

@@ -4,17 +4,18 @@ import sys
 
 import settings
 from oms_workers import migrations
-from oms_workers.broker import current
 from oms_workers.cli.program import begin
 from oms_workers.database import connection
 from oms_workers.errors import OmsError
 from oms_workers.operation.readiness import hub_warnings, merchant_warnings
 from oms_workers.operation.services import answering
+from oms_workers.servers import find_postgres_unfitness, find_redis_unfitness
 
 
 def check() -> None:
     """Validate every setting and schedule, and that PostgreSQL, Redis and the schema answer.
 
+    It tries what the processes will do: a lock of a session, a prepared statement, a write to Redis.
     Warns of what lets no order be planned: tables without a default location, scenario or stock, and
     credentials that Omnitron refuses.
 
@@ -43,8 +44,12 @@ def _problems() -> list[str]:
 
 
 def _ask_database() -> list[str]:
-    with answering("PostgreSQL"), connection():
-        pending = migrations.pending()
+    with answering("PostgreSQL"):
+        unfit = find_postgres_unfitness()
+        if unfit:
+            return unfit
+        with connection():
+            pending = migrations.pending()
     return [f"The schema lacks {', '.join(pending)}; run `oms migrate`."] if pending else []
 
 
@@ -55,5 +60,4 @@ def _ask_merchant() -> list[str]:
 
 def _ask_redis() -> list[str]:
     with answering("Redis"):
-        current().client.ping()
-    return []
+        return find_redis_unfitness()

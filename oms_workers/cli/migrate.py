@@ -10,6 +10,7 @@ from oms_workers.cli.program import begin
 from oms_workers.database import connection
 from oms_workers.operation.services import answering
 from oms_workers.scheduling import known_cadences, table
+from oms_workers.servers import demand_postgres
 
 
 def migrate(
@@ -27,6 +28,7 @@ def migrate(
     """
     begin()
     with answering("PostgreSQL"):
+        demand_postgres()
         applied = migrations.migrate_after() if after else migrations.migrate()
         with connection():
             waiting = migrations.waiting()

@@ -19,6 +19,15 @@ _DECIMAL = re.compile(r"[0-9]{1,9}\.[0-9]{1,9}")
 #: What zoneinfo finds on some machines and is no zone of the IANA database.
 _MACHINES_OWN_ZONES = ("localtime", "posixrules")
 
+#: What may stand in REDIS_URL after a question mark. Others are not known, or undo what the queues need.
+REDIS_OPTIONS = frozenset(
+    {"client_name", "db", "health_check_interval", "password", "protocol", "socket_connect_timeout"}
+    | {"socket_timeout", "username"}
+)
+REDIS_TLS_OPTIONS = frozenset(
+    {"ssl_ca_certs", "ssl_ca_path", "ssl_cert_reqs", "ssl_certfile", "ssl_check_hostname", "ssl_keyfile"}
+)
+
 
 def _url_with(*schemes: str, host_required: bool) -> AfterValidator:
     def check(value: Any) -> Any:
@@ -56,6 +65,32 @@ def _readable_by(parse: Callable[[str], object], program: str) -> AfterValidator
         return value
 
     return AfterValidator(check)
+
+
+def _database_address(value: SecretStr) -> SecretStr:
+    """libpq ends the password at the first @, and would show the rest of it as the name of the host."""
+    if urlsplit(value.get_secret_value()).netloc.count("@") > 1:
+        raise ValueError("has more than one @; one of the password has to be written as %40")
+    return value
+
+
+def _redis_address(value: SecretStr) -> SecretStr:
+    """What redis-py would take in silence for something else, or refuse at the first connection only."""
+    parts = urlsplit(value.get_secret_value())
+    known = REDIS_OPTIONS | (REDIS_TLS_OPTIONS if parts.scheme == "rediss" else frozenset())
+    if parts.fragment:
+        raise ValueError("has a #; one of the password has to be written as %23")
+    if not parts.hostname:
+        raise ValueError("names no host")
+    if not re.fullmatch(r"/?[0-9]*", parts.path):
+        raise ValueError("has something other than the number of a database after the host")
+    given = {part.partition("=")[0] for part in parts.query.split("&") if part}
+    if given - known:
+        # Not quoted: of a password with a ? in it, the option may be the rest.
+        raise ValueError(
+            f"has an option that cannot be used; with {parts.scheme}: there are {', '.join(sorted(known))}"
+        )
+    return value
 
 
 def _token(value: SecretStr) -> SecretStr:
@@ -104,12 +139,14 @@ def _time_zone(name: str) -> str:
 DatabaseUrl = Annotated[
     SecretStr,
     _url_with("postgres", "postgresql", host_required=False),
+    AfterValidator(_database_address),
     _readable_by(conninfo_to_dict, "libpq"),
 ]
 RedisUrl = Annotated[
     SecretStr,
-    _url_with("redis", "rediss", "unix", host_required=False),
-    _readable_by(redis.ConnectionPool.from_url, "redis"),
+    _url_with("redis", "rediss", host_required=False),
+    AfterValidator(_redis_address),
+    _readable_by(lambda url: redis.ConnectionPool.from_url(url).make_connection(), "redis"),
 ]
 HttpUrl = Annotated[str, _url_with("http", "https", host_required=True)]
 Token = Annotated[SecretStr, AfterValidator(_token)]

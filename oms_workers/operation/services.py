@@ -6,9 +6,11 @@ from contextlib import contextmanager
 import psycopg
 import redis
 from peewee import OperationalError, ProgrammingError
+from playhouse.pool import MaxConnectionsExceeded
 
 from oms_workers.database import UNREACHABLE, is_unreachable, sqlstate
 from oms_workers.errors import OmsError
+from oms_workers.silence import why
 
 #: What a service's clients raise when it is away, or refuses for the moment.
 _AWAY: dict[str, tuple[type[Exception], ...]] = {
@@ -39,7 +41,15 @@ def answering(service: str) -> Iterator[None]:
     except _AWAY[service] as error:
         if isinstance(error, psycopg.Error | OperationalError) and not is_unreachable(error):
             raise ServiceError(f"{service} has refused: {_first_line(error)}") from error
-        raise ServiceError(f"{service} does not answer at {variable}: {_first_line(error)}") from error
+        raise ServiceError(f"{service} does not answer at {variable}: {_why(error)}.") from None
+
+
+def _why(error: Exception) -> str:
+    if "certificate verify failed" in str(error):
+        return "its certificate cannot be verified; REDIS_TLS_VERIFY=false accepts one that nobody has signed"
+    if isinstance(error, MaxConnectionsExceeded):
+        return "every connection of the pool is in use"
+    return why(error)
 
 
 def _first_line(error: Exception) -> str:

@@ -33,6 +33,7 @@ from oms_workers.reservations.loading import StockSpec, load_stock
 from oms_workers.reservations.models import Location, Stock
 from oms_workers.reservations.stock import lock
 from oms_workers.sets import fetch
+from oms_workers.silence import why
 
 __all__ = ["commands", "main", "receive_goods", "work_a_round"]
 
@@ -187,7 +188,7 @@ def main() -> None:
                 delivered_at = time.monotonic()
                 receive_goods(chance)
         except UNREACHABLE as error:
-            logger.warning("PostgreSQL does not answer: %s", error)
+            logger.warning("PostgreSQL does not answer: %s", why(error))
 
 
 if __name__ == "__main__":

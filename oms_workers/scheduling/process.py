@@ -10,7 +10,7 @@ import dramatiq
 from dramatiq.middleware import Middleware
 
 import settings
-from oms_workers import forks, migrations, watch
+from oms_workers import forks, migrations, servers, watch
 from oms_workers.database import (
     UNREACHABLE,
     abandon_connection,
@@ -75,6 +75,7 @@ def record_cadences() -> None:
     global _recorded
     if _recorded:
         return
+    servers.refuse_unfit()
     try:
         with connection():
             if not clocks.agree(database_now()):

@@ -1,10 +1,13 @@
 """How long after kill -9 is a run started again, while long runs take every thread of another worker?
 
-    python -m benchmarks.rescue [--phases 12]
+    python -m benchmarks.rescue [--phases 12] [--ticks 4]
 
 Starts PostgreSQL, Valkey, the clock and three workers, with the default tick of 60 s. One worker is wholly
 busy. A fourth long run is at work on one of the others, whose process is killed at so many phases of the
 minute. A figure is the time from the kill to the ledger's next start of that run.
+
+Before that, the first worker is the only one, and all its threads are busy. The longest pause between so many
+ticks is printed, as the database records them.
 """
 
 import argparse
@@ -12,6 +15,7 @@ import os
 import signal
 import statistics
 import time
+from itertools import pairwise
 from typing import Any
 
 from tests.processes.stage import Stage, stage
@@ -22,16 +26,18 @@ BUSY = 3
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure the rescue of killed workers' runs.")
     parser.add_argument("--phases", type=int, default=12)
-    phases = parser.parse_args().phases
+    parser.add_argument("--ticks", type=int, default=4)
+    given = parser.parse_args()
+    phases = given.phases
     variables = {"TICK_SECONDS": "60", "CATCH_UP_SECONDS": "604800", "SLOW_SECONDS": "36000"}
     with stage(table="tests.processes.long_runs", **variables) as on:
-        busy = begin(on)
+        busy = begin(on, given.ticks)
         seconds = [rescue(on, busy, phase * 60 / phases) for phase in range(phases)]
     middle, worst = statistics.median(seconds), max(seconds)
     print(f"rescue at {phases} phases: p50 {middle:.1f} s, max {worst:.1f} s, at most 90 s are promised")
 
 
-def begin(on: Stage) -> int:
+def begin(on: Stage, ticks: int) -> int:
     """The pid of the worker that is wholly busy."""
     on.commands["worker"] = on.commands["worker"].replace("--threads 4", f"--threads {BUSY}")
     on.start("worker")
@@ -40,9 +46,24 @@ def begin(on: Stage) -> int:
         "UPDATE scheduled_tasks SET since = since - interval '8 days' WHERE task LIKE '%long%' RETURNING 1"
     )
     on.until(lambda: len(running(on)) == BUSY, 90)
-    on.start("worker2", "worker3", "clock")
+    on.start("clock")
+    print(f"{ticks} ticks with every thread busy: longest pause {longest_pause(on, ticks):.1f} s", flush=True)
+    on.start("worker2", "worker3")
     on.until(lambda: len(running(on)) == BUSY + 1, 90)
     return pid_of(running(on)[0])
+
+
+def longest_pause(on: Stage, ticks: int) -> float:
+    """The most seconds between two of the next ticks."""
+    seen = [last_tick(on)]
+    for _ in range(ticks):
+        seen.append(on.until(lambda: moment if (moment := last_tick(on)) != seen[-1] else None, 150))
+    return max((later - earlier).total_seconds() for earlier, later in pairwise(seen[1:]))
+
+
+def last_tick(on: Stage) -> Any:
+    (row,) = on.query("SELECT last_seen FROM scheduled_tasks WHERE task = 'oms.scheduling.tasks.tick'")
+    return row.last_seen
 
 
 def running(on: Stage) -> list[Any]:
@@ -56,8 +77,8 @@ def pid_of(run: Any) -> int:
 def rescue(on: Stage, busy: int, phase: float) -> float:
     """Kill at this second of a minute; how long it took until the run was at work again."""
     (victim,) = [run for run in running(on) if pid_of(run) != busy]
-    # All attempts but one are still there, at each phase.
-    on.query("UPDATE scheduled_runs SET attempts = 1 WHERE id = %s RETURNING 1", victim.id)
+    # After ten deaths the run would be given up. A changed `attempts` would tell its worker that it is lost.
+    on.query("UPDATE scheduled_runs SET interruptions = 0 WHERE id = %s RETURNING 1", victim.id)
     time.sleep((phase - time.time()) % 60)
     os.kill(pid_of(victim), signal.SIGKILL)
     killed_at = time.time()

@@ -77,11 +77,11 @@ def pid_of(run: Any) -> int:
 def rescue(on: Stage, busy: int, phase: float) -> float:
     """Kill at this second of a minute; how long it took until the run was at work again."""
     (victim,) = [run for run in running(on) if pid_of(run) != busy]
-    # After ten deaths the run would be given up. A changed `attempts` would tell its worker that it is lost.
-    on.query("UPDATE scheduled_runs SET interruptions = 0 WHERE id = %s RETURNING 1", victim.id)
     time.sleep((phase - time.time()) % 60)
     os.kill(pid_of(victim), signal.SIGKILL)
     killed_at = time.time()
+    # After ten deaths the run would be given up. A living worker would take a changed row for the run's loss.
+    on.query("UPDATE scheduled_runs SET attempts = 1, interruptions = 0 WHERE id = %s RETURNING 1", victim.id)
     again = on.until(
         lambda: [run for run in running(on) if run.id == victim.id and run.started_at > victim.started_at],
         150,

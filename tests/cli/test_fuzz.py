@@ -21,10 +21,8 @@ from oms_workers.fulfilment.planner_input import active_scenarios
 from oms_workers.operation.load_files import load_files
 from oms_workers.packages.commands.registry import commands
 from oms_workers.reservations.discrepancies import Meaning
-from tests.cli.test_commands import FILES, oms, package
+from tests.examples import FILES
 from tests.operation.test_load_files import everything
-
-__all__ = ["oms", "package"]
 
 #: The fixtures are of the whole test; each example ends with a rollback.
 FUZZ = profile(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -5,27 +5,16 @@ import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from typer.testing import CliRunner
 
-import settings
-from oms_workers.cli.app import app, main
+from oms_workers.cli.app import main
 from oms_workers.database import execute, rows, transaction
 from oms_workers.orders import held_orders
 from oms_workers.packages.commands.registry import Request, run_command
-from oms_workers.scheduling import process
 from tests.fulfilment.samples import a_scenario, assert_sound, load_merchant
 from tests.fulfilment.steps import GREEDY, PLACES, out_of_stock, packages, plan_all, set_stock
 from tests.orders.samples import an_order, store_orders
 
 HOLDING = a_scenario({"filters": {"locations": ["GEBZE"]}, "outcome": "hold", "hold_reason": "no price"}, {})
-
-
-@pytest.fixture
-def oms(db: None):
-    before = settings.current()
-    yield lambda *arguments: CliRunner().invoke(app, [*arguments])
-    process.stop_liveness()
-    settings._current = before
 
 
 def held(*keys: int) -> None:

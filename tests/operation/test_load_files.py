@@ -6,13 +6,12 @@ from typing import Any
 
 import pytest
 
-import settings
 from oms_workers.database import rows
 from oms_workers.operation.load_files import load_files
 from oms_workers.reservations.loading import LoadError
+from tests.examples import FILES
 
-PROJECT = Path(settings.__file__).parent
-EXAMPLES = [PROJECT / "examples" / f"{name}.json" for name in ("locations", "stock", "scenarios")]
+EXAMPLES = [*map(Path, FILES)]
 
 
 @pytest.fixture(autouse=True)

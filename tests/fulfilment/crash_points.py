@@ -13,7 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import schedules  # noqa: F401 - registers the commands
+import oms_workers.packages.commands  # noqa: F401 - registers the commands
 from oms_workers.database import connection, database, database_now, execute, rows
 from oms_workers.fulfilment.first_planning import plan_waiting_orders
 from oms_workers.fulfilment.replanning import replan_packages

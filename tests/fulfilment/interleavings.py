@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 
-import schedules  # noqa: F401 - registers the commands
+import oms_workers.packages.commands  # noqa: F401 - registers the commands
 from oms_workers.database import connection, database_now, retry_transient, rows, transaction
 from oms_workers.errors import OmsError
 from oms_workers.fulfilment.first_planning import plan_waiting_orders

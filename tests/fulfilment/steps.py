@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import schedules  # noqa: F401 - registers the commands
+import oms_workers.packages.commands  # noqa: F401 - registers the commands
 import settings
 from oms_workers.database import database_now, rows
 from oms_workers.fulfilment.first_planning import plan_waiting_orders

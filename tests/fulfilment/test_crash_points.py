@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-import schedules  # noqa: F401 - registers the commands
+import oms_workers.packages.commands  # noqa: F401 - registers the commands
 import settings
 from oms_workers.database import database_now, execute, rows
 from oms_workers.fulfilment.first_planning import plan_waiting_orders

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-import schedules  # noqa: F401 - registers the commands
+import oms_workers.packages.commands  # noqa: F401 - registers the commands
 from oms_workers.database import execute, rows
 from oms_workers.fulfilment import replanning
 from oms_workers.packages.commands.registry import (

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-import schedules  # noqa: F401 - registers the commands
+import oms_workers.packages.commands  # noqa: F401 - registers the commands
 from oms_workers.database import connection, database_now, execute, rows, transaction
 from oms_workers.fulfilment import candidates
 from oms_workers.fulfilment.failed_attempts import KEPT_TRACES

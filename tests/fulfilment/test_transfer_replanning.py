@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-import schedules  # noqa: F401 - registers the commands
+import oms_workers.packages.commands  # noqa: F401 - registers the commands
 from oms_workers.database import execute, rows
 from oms_workers.fulfilment import transfer_sources
 from oms_workers.fulfilment.planning import trace

@@ -4,24 +4,18 @@ from datetime import timedelta
 
 import pytest
 
-import schedules  # noqa: F401 - registers the commands
+import oms_workers.packages.commands  # noqa: F401 - registers the commands
 from oms_workers.database import database_now, execute, rows
 from oms_workers.fulfilment.first_planning import plan_waiting_orders
 from oms_workers.packages.reconciliation import fix, miscounted, ownerless, uncovered
 from oms_workers.scheduling.run import Run
 from tests.fulfilment.samples import a_scenario, assert_books_balance, load_merchant
 from tests.orders.samples import an_order, store_orders
-from tests.packages.commands.test_commands import package  # noqa: F401 - a fixture
 
 NOTHING = {"counters set": 0, "reservations released": 0, "items covered": 0}
 
 
-@pytest.fixture(autouse=True)
-def empty(db: None) -> None:
-    """Each test begins with nothing."""
-
-
-def test_a_counter_that_drifted_is_found_and_mended(package: str) -> None:  # noqa: F811
+def test_a_counter_that_drifted_is_found_and_mended(package: str) -> None:
     execute("UPDATE stock SET reserved = 4 WHERE sku = 'CHAIR'")
     assert [(row.sku, row.counter, row.live) for row in miscounted()] == [("CHAIR", 4, 2)]
 
@@ -31,7 +25,7 @@ def test_a_counter_that_drifted_is_found_and_mended(package: str) -> None:  # no
     assert rows("SELECT quantity FROM stock_movements WHERE kind = 'recounted'") == [(-2,)]
 
 
-def test_a_reservation_of_a_package_that_holds_nothing_is_released(package: str) -> None:  # noqa: F811
+def test_a_reservation_of_a_package_that_holds_nothing_is_released(package: str) -> None:
     execute("UPDATE packages SET state = 1000")
     assert {row.owner for row in ownerless()} == {package}
 
@@ -41,7 +35,7 @@ def test_a_reservation_of_a_package_that_holds_nothing_is_released(package: str)
     assert rows("SELECT DISTINCT reserved FROM stock") == [(0,)]
 
 
-def test_a_reservation_without_a_row_of_stock_gets_one(package: str) -> None:  # noqa: F811
+def test_a_reservation_without_a_row_of_stock_gets_one(package: str) -> None:
     execute("DELETE FROM stock WHERE sku = 'LAMP'")
     assert [(row.sku, row.counter, row.live) for row in miscounted()] == [("LAMP", None, 1)]
 
@@ -51,12 +45,12 @@ def test_a_reservation_without_a_row_of_stock_gets_one(package: str) -> None:  #
     assert rows("SELECT on_hand, reserved FROM stock WHERE sku = 'LAMP'") == [(0, 1)]
 
 
-def test_where_all_is_well_nothing_is_done(package: str) -> None:  # noqa: F811
+def test_where_all_is_well_nothing_is_done(package: str) -> None:
     assert fix(at=database_now()) == NOTHING
     assert rows("SELECT 1 FROM stock_movements WHERE kind = 'recounted'") == []
 
 
-def test_a_lost_reservation_below_a_counter_that_is_too_low_is_mended(package: str) -> None:  # noqa: F811
+def test_a_lost_reservation_below_a_counter_that_is_too_low_is_mended(package: str) -> None:
     execute("UPDATE packages SET state = 1000")
     execute("UPDATE stock SET reserved = 0")
 
@@ -66,7 +60,7 @@ def test_a_lost_reservation_below_a_counter_that_is_too_low_is_mended(package: s
     assert rows("SELECT DISTINCT reserved FROM stock") == [(0,)]
 
 
-def test_a_package_that_holds_nothing_any_more_holds_what_it_needs_again(package: str) -> None:  # noqa: F811
+def test_a_package_that_holds_nothing_any_more_holds_what_it_needs_again(package: str) -> None:
     execute("UPDATE reservations SET released_at = now()")
     execute("UPDATE stock SET reserved = 0")
     assert {(row.owner, row.sku, row.wanted, row.held) for row in uncovered()} == {
@@ -84,7 +78,7 @@ def test_a_package_that_holds_nothing_any_more_holds_what_it_needs_again(package
 
 
 @pytest.mark.parametrize("drift", ["quantity = 9", "sku = 'STOOL'", "location_id = 2"])
-def test_a_reservation_of_the_wrong_thing_becomes_the_right_one(package: str, drift: str) -> None:  # noqa: F811
+def test_a_reservation_of_the_wrong_thing_becomes_the_right_one(package: str, drift: str) -> None:
     execute(f"UPDATE reservations SET {drift} WHERE id = 1")
     assert len(uncovered()) == 1
 

@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 
-import schedules  # noqa: F401 - registers the commands
+import oms_workers.packages.commands  # noqa: F401 - registers the commands
 import settings
 from oms_workers.database import connection, connection_parameters, database_now, execute, rows
 from oms_workers.fulfilment.transfer_replanning import replan_transfers
@@ -30,11 +30,6 @@ from tests.fulfilment.steps import (
     transfers,
 )
 from tests.orders.samples import an_order, store_orders
-
-
-@pytest.fixture(autouse=True)
-def empty(db: None) -> None:
-    """Each test begins with nothing."""
 
 
 def test_a_snapshot_below_what_is_reserved_sends_the_least_urgent_elsewhere(tmp_path: Any) -> None:

@@ -1,6 +1,6 @@
 """What waits, as the rooms say it: each registers the states in which its objects wait.
 
-register_waiting(Waiting("orders held", since(Order.placed_at).where(...)))
+register_waiting(Waiting("orders held", lambda: count_since(Order.placed_at, ...)))
 """
 
 from collections.abc import Callable, Sequence

@@ -1,11 +1,13 @@
 """What may stand in a merchant's file: names, texts and numbers; and what is said of a row that cannot."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from typing import Annotated, Any, NamedTuple
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, WrapValidator
+
+from oms_workers.errors import OmsError
 
 #: The largest number, of units or of places in an order: far from the end of PostgreSQL's integer.
 MOST = 1_000_000_000
@@ -27,6 +29,25 @@ class Misfit(NamedTuple):
 
     def __str__(self) -> str:
         return " ".join(filter(None, (self.path, self.value))) + f": {self.problem}"
+
+
+class LoadError(OmsError):
+    """A file for `oms load` has something that cannot be true; nothing of it was written."""
+
+
+class MisfitError(LoadError):
+    """Rows of what is to be loaded cannot be meant; `misfits` are all of them."""
+
+    def __init__(self, misfits: Sequence[Misfit]) -> None:
+        self.misfits = misfits
+        super().__init__("; ".join(map(str, misfits)))
+
+
+def refuse(misfits: Iterable[Misfit]) -> None:
+    """Raise `MisfitError` where there are any."""
+    found = [*misfits]
+    if found:
+        raise MisfitError(found)
 
 
 def repeated(names: Iterable[Any]) -> list[int]:
@@ -62,9 +83,23 @@ def _number(value: Any) -> Any:
     return value
 
 
-Name = Annotated[str, Field(max_length=255), AfterValidator(_name)]
+#: The context in which what is stored is read: it was checked when it was loaded, maybe less strictly.
+STORED = {"stored": True}
+
+
+def _checked(value: Any, check: Callable[[Any], Any], info: ValidationInfo) -> Any:
+    return value if info.context == STORED else check(value)
+
+
+def _amount(value: Any, check: Callable[[Any], Any], info: ValidationInfo) -> Any:
+    return Decimal(value) if info.context == STORED else check(value)
+
+
+_UnlessStored = WrapValidator(_checked)
+
+Name = Annotated[str, Field(max_length=255), AfterValidator(_name), _UnlessStored]
 Text = Annotated[str, Field(max_length=2_000), AfterValidator(_text)]
-Reason = Annotated[str, Field(max_length=2_000), AfterValidator(_name)]
-Whole = Annotated[int, Field(ge=-MOST, le=MOST), BeforeValidator(_whole)]
+Reason = Annotated[str, Field(max_length=2_000), AfterValidator(_name), _UnlessStored]
+Whole = Annotated[int, Field(ge=-MOST, le=MOST), BeforeValidator(_whole), _UnlessStored]
 Degrees = Annotated[float, BeforeValidator(_number)]
-Amount = Annotated[Decimal, Field(ge=0, le=MOST), BeforeValidator(_number)]
+Amount = Annotated[Decimal, Field(ge=0, le=MOST), BeforeValidator(_number), WrapValidator(_amount)]

@@ -49,10 +49,10 @@ _ARRAY_TYPES = {
 }
 
 
-class CodeField(IntegerField):
-    """A state that is stored as its number; Python sees the member of the `IntEnum`."""
+class _MemberField(Field):
+    """A state of which Python sees the member of the enum."""
 
-    def __init__(self, members: type[IntEnum], **options: Any) -> None:
+    def __init__(self, members: type[IntEnum | StrEnum], **options: Any) -> None:
         self.members = members
         super().__init__(**options)
 
@@ -63,18 +63,12 @@ class CodeField(IntegerField):
         return None if value is None else self.members(value)
 
 
-class NameField(TextField):
-    """A state that is stored as its name; Python sees the member of the `StrEnum`."""
+class CodeField(_MemberField, IntegerField):
+    """A state that is stored as its number, the value of an `IntEnum`."""
 
-    def __init__(self, members: type[StrEnum], **options: Any) -> None:
-        self.members = members
-        super().__init__(**options)
 
-    def db_value(self, value: Any) -> Any:
-        return None if value is None else self.members(value).value
-
-    def python_value(self, value: Any) -> Any:
-        return None if value is None else self.members(value)
+class NameField(_MemberField, TextField):
+    """A state that is stored as its name, the value of a `StrEnum`."""
 
 
 class Arrays(ValuesList):
@@ -186,6 +180,11 @@ def for_change(query: Any, *, of: type[Model] | None = None, skip_locked: bool =
     return query.for_update("FOR NO KEY UPDATE", of=of, skip_locked=skip_locked)
 
 
+def columns_of(model: type[Model], into: type[Any]) -> list[Any]:
+    """The columns of one table that `fetch` needs to make `into`."""
+    return [getattr(model, name) for name in _fields(into)]
+
+
 def fetch(query: Any, into: type[R]) -> list[R]:
     """The query's rows, each as `into`: a named tuple or a dataclass whose fields are the query's columns.
 
@@ -226,7 +225,7 @@ def _execute(query: Any) -> tuple[list[str], list[Sequence[Any]]]:
     states = [
         (number, field)
         for number, field in enumerate(getattr(answer, "fields", ()))
-        if isinstance(field, CodeField | NameField)
+        if isinstance(field, _MemberField)
     ]
     found = answer.cursor.fetchall()
     if states:
@@ -260,7 +259,7 @@ def _is_json(field: Any) -> bool:
 
 
 def _as_stored(field: Field, values: Iterable[Any]) -> list[Any]:
-    if isinstance(field, CodeField | NameField):
+    if isinstance(field, _MemberField):
         return [getattr(value, "value", value) for value in values]
     if _is_json(field):
         return [None if value is None else json.dumps(value) for value in values]

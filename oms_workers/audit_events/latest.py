@@ -6,6 +6,9 @@ from typing import Any
 from oms_workers.audit_events.door import Subject
 from oms_workers.audit_events.models import AuditEvent
 
+#: Events that say nothing of why a state is as it is.
+NO_NEWS = ("updated", "lines_changed_after_planning")
+
 
 def latest_event(subject: Subject) -> Any:
     """The newest event of each object of the query, as a table `event` to join laterally.
@@ -15,7 +18,11 @@ def latest_event(subject: Subject) -> Any:
     event = AuditEvent
     return (
         event.select(event.action, event.at, event.content)
-        .where(event.object_type == subject.name, event.object_id == subject.model._meta.columns["id"])
+        .where(
+            event.object_type == subject.name,
+            event.object_id == subject.model._meta.columns["id"],
+            event.action.not_in(NO_NEWS),
+        )
         .order_by(event.id.desc())
         .limit(1)
         .alias("event")

@@ -7,11 +7,15 @@ from typing import Annotated, Any
 import typer
 
 from oms_workers.backlog import MOST_COUNTED
+from oms_workers.cli.arguments import text
 from oms_workers.cli.instants import instant
 from oms_workers.cli.output import console, print_json, print_table
 
 Since = Annotated[
-    str, typer.Option("--since", metavar="ISO", help="Only what is not older than this instant.")
+    str | None,
+    typer.Option(
+        "--since", metavar="ISO", callback=text("--since"), help="Only what is not older than this instant."
+    ),
 ]
 Limit = Annotated[int, typer.Option("--limit", min=1, max=1_000, help="How many at the most.")]
 AsJson = Annotated[bool, typer.Option("--json", help="For programs.")]
@@ -20,9 +24,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="For programs.")]
 SHOWN = 50
 
 
-def since_when(text: str) -> datetime | None:
+def since_when(since: str | None) -> datetime | None:
     """What `--since` says, or None."""
-    return instant(text) if text else None
+    return None if since is None else instant(since)
 
 
 def print_listing(

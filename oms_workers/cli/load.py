@@ -12,7 +12,7 @@ from oms_workers.operation.services import answering
 
 def _readable(files: list[Path]) -> list[Path]:
     for file in files:
-        if file != STANDARD_INPUT and not file.is_file():
+        if file != STANDARD_INPUT and (not file.exists() or file.is_dir()):
             raise typer.BadParameter(f"{str(file)!a} is no file")
     return files
 

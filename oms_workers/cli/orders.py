@@ -18,7 +18,7 @@ def orders(
         OrderList,
         typer.Option(help="held or waiting; rejected by us; changed in Omnitron after they were planned."),
     ],
-    since: Since = "",
+    since: Since = None,
     limit: Limit = SHOWN,
     as_json: AsJson = False,
 ) -> None:

@@ -17,7 +17,7 @@ from oms_workers.packages.models import PackageState
 
 def packages(
     state: Annotated[str, typer.Option(help="Such as out_of_stock, needs_replan, blocked or waiting.")],
-    since: Since = "",
+    since: Since = None,
     limit: Limit = SHOWN,
     as_json: AsJson = False,
 ) -> None:

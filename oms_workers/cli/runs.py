@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
+from oms_workers.cli.arguments import text
 from oms_workers.cli.listing import SHOWN, AsJson, Limit, Since, print_listing, since_when
 from oms_workers.cli.output import age
 from oms_workers.cli.program import begin
@@ -16,8 +17,10 @@ from oms_workers.scheduling.models import RunState
 
 def runs(
     failed: Annotated[bool, typer.Option("--failed", help="Only those that failed.")] = False,
-    task: Annotated[str, typer.Option(help="Only this task's: its name, env_key or path.")] = "",
-    since: Since = "",
+    task: Annotated[
+        str | None, typer.Option(callback=text("--task"), help="Only this task's: its name, env_key or path.")
+    ] = None,
+    since: Since = None,
     limit: Limit = SHOWN,
     as_json: AsJson = False,
 ) -> None:

@@ -4,7 +4,6 @@ import fcntl
 import json
 import os
 import signal
-import socket
 import sys
 import threading
 import time
@@ -28,7 +27,7 @@ from oms_workers.operation.progress import count_orders, stranger
 from oms_workers.operation.services import answering
 from oms_workers.orders.models import Order
 from oms_workers.sandbox.guard import Guard
-from oms_workers.sandbox.servers import EmbeddedPostgres, EmbeddedValkey
+from oms_workers.sandbox.servers import EmbeddedPostgres, EmbeddedValkey, free_port
 from oms_workers.sandbox.supervisor import Supervisor, read_procfile
 
 #: What the demonstration does more often than a merchant would, so that a minute shows something.
@@ -118,7 +117,7 @@ def _servers(running: ExitStack, guard: Guard) -> dict[str, str]:
         environment["DATABASE_URL"] = _start_postgres(running, guard)
     if "REDIS_URL" not in given:
         environment["REDIS_URL"] = _start_valkey(running, guard)
-    port = _free_port()
+    port = free_port()
     return {**environment, "OMNITRON_URL": f"http://127.0.0.1:{port}", "OMNITRON_TOKEN": "sandbox"}
 
 
@@ -163,6 +162,8 @@ def _start(running: ExitStack, environment: dict[str, str], guard: Guard, *, is_
         "warehouse": "python -m oms_workers.sandbox.warehouse",
     }
     supervisor.start({**sandbox, **commands})
+    # Before the sandbox: a worker that drains still asks the hub.
+    running.callback(supervisor.stop, *commands)
     return supervisor
 
 
@@ -214,10 +215,3 @@ def _footer(supervisor: Supervisor) -> str:
 
 def _logs() -> Path:
     return settings.LOCAL_DIRECTORY.resolve() / "logs"
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port

@@ -37,8 +37,12 @@ class SettingsError(Exception):
 
 
 def shown(value: object) -> str:
-    text = str(value)
-    return repr(text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…")
+    return repr(cut(str(value)))
+
+
+def cut(text: str) -> str:
+    """What a person needs of a text to know it again."""
+    return text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…"
 
 
 def shown_safely(value: str) -> str:

@@ -32,6 +32,9 @@ from oms_workers.scheduling.run import Run
 
 logger = logging.getLogger(__name__)
 
+#: In a run's result: how much waits because no location is the default one.
+WAITING_FOR_DEFAULT_LOCATION = "waiting_for_default_location"
+
 #: How long a batch may be planned while its orders are locked; what is left of it is the next one's. Far from
 #: `IDLE_IN_TRANSACTION_TIMEOUT_SECONDS`, and short enough that a worker that is to stop does.
 PLANNING_SECONDS = 5.0
@@ -132,7 +135,7 @@ def plan_in_batches(run: Run, source: Source, progress: Progress) -> dict[str, i
                     break
         except NoDefaultLocationError as error:
             waiting = source.count_waiting()
-            progress.counts["waiting_for_default_location"] = waiting
+            progress.counts[WAITING_FOR_DEFAULT_LOCATION] = waiting
             logger.warning("%s wait for %s. %s", waiting, source.actor, error)
     return dict(progress.counts)
 

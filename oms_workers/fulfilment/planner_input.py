@@ -1,20 +1,20 @@
 """What the planner is given: the merchant's scenarios, locations and stock, as they are at one moment."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from peewee import fn
 
 from oms_workers.errors import OmsError
-from oms_workers.fulfilment.models import RULE_COLUMNS, Scenario, ScenarioRule
 from oms_workers.fulfilment.planning.locations import Sieve, Sieved
 from oms_workers.fulfilment.planning.planner import Planner
 from oms_workers.fulfilment.planning.plans import LocationToPlan
-from oms_workers.fulfilment.planning.scenarios import Filters, Rule, ScenarioSpec
+from oms_workers.fulfilment.planning.scenarios import Filters, ScenarioSpec
+from oms_workers.fulfilment.scenarios import active_scenarios
 from oms_workers.packages.models import TO_PACK, Package
 from oms_workers.reservations.models import Location
 from oms_workers.reservations.stock import available
-from oms_workers.sets import among, exists, fetch, one_of
+from oms_workers.sets import among, columns_of, exists, fetch, one_of
 
 
 class NoDefaultLocationError(OmsError):
@@ -57,22 +57,6 @@ class _LocationRow(NamedTuple):
         return LocationToPlan(*self[:-1], open_packages=open_packages.get(self.id, 0))
 
 
-class _ScenarioRow(NamedTuple):
-    id: int
-    name: str
-    priority: int
-    conditions: dict[str, Any]
-
-
-class _RuleRow(NamedTuple):
-    scenario_id: int
-    name: str
-    filters: dict[str, Any]
-    ranking: list[str]
-    mode: str
-    options: dict[str, Any]
-
-
 class _Count(NamedTuple):
     location_id: int
     packages: int
@@ -103,8 +87,7 @@ def sieve_locations(filters: Filters, facts: Mapping[str, str]) -> Sieved:
 
 
 def _read_locations() -> list[_LocationRow]:
-    columns = [getattr(Location, name) for name in _LocationRow._fields]
-    return fetch(Location.select(*columns).order_by(Location.id), _LocationRow)
+    return fetch(Location.select(*columns_of(Location, _LocationRow)).order_by(Location.id), _LocationRow)
 
 
 def _rank_by_density(scenarios: Sequence[ScenarioSpec]) -> bool:
@@ -113,38 +96,6 @@ def _rank_by_density(scenarios: Sequence[ScenarioSpec]) -> bool:
         for scenario in scenarios
         for rule in scenario.rules
         for criterion in rule.ranking
-    )
-
-
-def active_scenarios() -> list[ScenarioSpec]:
-    """The scenarios to try, in their order, with their rules in theirs."""
-    rules: dict[int, list[Rule]] = {}
-    for found in fetch(_rules(), _RuleRow):
-        columns = {name: getattr(found, name) for name in RULE_COLUMNS}
-        rule = Rule.model_validate({**columns, **found.options})
-        rules.setdefault(found.scenario_id, []).append(rule)
-    return [
-        ScenarioSpec(name=name, priority=priority, conditions=conditions, rules=tuple(rules.get(id_, ())))
-        for id_, name, priority, conditions in fetch(_active(), _ScenarioRow)
-    ]
-
-
-def _rules() -> Any:
-    return ScenarioRule.select(
-        ScenarioRule.scenario,
-        ScenarioRule.name,
-        ScenarioRule.filters,
-        ScenarioRule.ranking,
-        ScenarioRule.mode,
-        ScenarioRule.options,
-    ).order_by(ScenarioRule.scenario, ScenarioRule.position)
-
-
-def _active() -> Any:
-    return (
-        Scenario.select(Scenario.id, Scenario.name, Scenario.priority, Scenario.conditions)
-        .where(Scenario.active)
-        .order_by(Scenario.priority, Scenario.id)
     )
 
 

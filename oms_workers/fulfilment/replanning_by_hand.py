@@ -12,12 +12,13 @@ from typing import NamedTuple
 from oms_workers.audit_events.door import name_of
 from oms_workers.database import connection, database_now
 from oms_workers.errors import OmsError
-from oms_workers.fulfilment.batches import Progress, plan_in_batches
+from oms_workers.fulfilment.batches import WAITING_FOR_DEFAULT_LOCATION, Progress, plan_in_batches
 from oms_workers.fulfilment.candidates import Candidate
 from oms_workers.fulfilment.models import OrderExecutionPlan, PlanState
+from oms_workers.fulfilment.planner_input import NoDefaultLocationError
 from oms_workers.fulfilment.replanning import UnplannedPackages
 from oms_workers.orders.models import Order, OrderState
-from oms_workers.orders.naming import is_called
+from oms_workers.orders.naming import is_called, refuse_ambiguity
 from oms_workers.packages.models import UNPLANNED_STATES, Package, PackageState
 from oms_workers.scheduling.run import Run
 from oms_workers.sets import among, fetch, one_of
@@ -69,18 +70,23 @@ class NamedPackages(UnplannedPackages):
 def replan_by_hand(names: Sequence[str], *, actor: str) -> list[Replanned]:
     """Plan these packages now, by number, or those of these orders that wait for another plan.
 
-    Raises `NothingToReplanError` where one of the names has nothing that waits; then nothing has changed.
+    Raises `NothingToReplanError` where one of the names has nothing that waits, `AmbiguousOrderError` where
+    one may mean several orders, and `NoDefaultLocationError`. Then nothing has changed.
     """
     with connection():
         named = {package.id: package for name in dict.fromkeys(names) for package in _find(name)}
         progress = Progress(Counter(looked_at=0, replanned=0, packages=0, without_success=0))
         run = Run(database_now(), budget=BUDGET)
-        plan_in_batches(run, NamedPackages(run, [*named.values()], actor, progress), progress)
+        counts = plan_in_batches(run, NamedPackages(run, [*named.values()], actor, progress), progress)
+        if WAITING_FOR_DEFAULT_LOCATION in counts:
+            raise NoDefaultLocationError
         return _outcomes(named)
 
 
 def _find(name: str) -> list[_Named]:
     packages = _select(Package.number == name)
+    if not packages:
+        refuse_ambiguity(name)
     unplanned = [package for package in packages or _select(is_called(name)) if _waits(package)]
     if unplanned:
         return unplanned
@@ -106,20 +112,21 @@ def _select(condition: object) -> list[_Named]:
 
 def _outcomes(named: dict[int, _Named]) -> list[Replanned]:
     now = {package.id: package for package in _select(one_of(Package.id, [*named]))}
-    replacements = _replacements([*named])
+    replacements: dict[int, list[str]] = {}
+    for found in _replacements([*named]):
+        replacements.setdefault(found.replaced, []).append(found.number)
     return [
-        Replanned(
-            before.number,
-            _outcome(before, now[id_]),
-            tuple(found.number for found in replacements if found.replaced == id_),
-        )
+        Replanned(before.number, _outcome(before, now[id_], replaced), tuple(replaced))
         for id_, before in named.items()
+        for replaced in [replacements.get(id_, [])]
     ]
 
 
-def _outcome(before: _Named, after: _Named) -> str:
-    if after.state not in UNPLANNED_STATES:
+def _outcome(before: _Named, after: _Named, replaced: Sequence[str]) -> str:
+    if replaced:
         return "replanned"
+    if after.state not in UNPLANNED_STATES:
+        return f"{name_of(after.state)} by now"
     if after.replan_attempts > before.replan_attempts:
         return f"still {name_of(after.state)}: no rule could place it"
     return f"still {name_of(after.state)}: nothing of it is available, or another process works on its order"

@@ -1,4 +1,4 @@
-"""Scenarios from a merchant's files into their tables."""
+"""Scenarios: from a merchant's files into their tables, and from there to the planner."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -6,11 +6,10 @@ from typing import Any, NamedTuple
 from peewee import fn
 
 from oms_workers.fulfilment.models import RULE_COLUMNS, Scenario, ScenarioRule
-from oms_workers.fulfilment.planning.scenarios import Filters, ScenarioSpec
-from oms_workers.merchant_values import Misfit, repeated
-from oms_workers.reservations.loading import refuse
+from oms_workers.fulfilment.planning.scenarios import Filters, Rule, ScenarioSpec
+from oms_workers.merchant_values import STORED, Misfit, refuse, repeated
 from oms_workers.reservations.models import Location
-from oms_workers.sets import column, constant, fetch
+from oms_workers.sets import column, columns_of, constant, fetch
 
 #: A rule's filters, by the names that they have in a file.
 _FILTERS = ("filters", "transfer_from")
@@ -20,7 +19,14 @@ _LISTS = ("locations", "types", "except_locations")
 _RESTRICTING = _LISTS[:2]
 
 
-class _NewRule(NamedTuple):
+class _ScenarioRow(NamedTuple):
+    id: int
+    name: str
+    priority: int
+    conditions: dict[str, Any]
+
+
+class _RuleRow(NamedTuple):
     scenario_id: int
     position: int
     name: str
@@ -33,6 +39,37 @@ class _NewRule(NamedTuple):
 class _Known(NamedTuple):
     name: str
     id: int
+
+
+def active_scenarios() -> list[ScenarioSpec]:
+    """The scenarios to try, in their order, with their rules in theirs."""
+    rules: dict[int, list[Rule]] = {}
+    for found in fetch(_active_rules(), _RuleRow):
+        columns = {name: getattr(found, name) for name in RULE_COLUMNS}
+        rule = Rule.model_validate({**columns, **found.options}, context=STORED)
+        rules.setdefault(found.scenario_id, []).append(rule)
+    return [
+        ScenarioSpec.model_validate(
+            {
+                "name": found.name,
+                "priority": found.priority,
+                "conditions": found.conditions,
+                "rules": tuple(rules.get(found.id, ())),
+            },
+            context=STORED,
+        )
+        for found in fetch(_active(), _ScenarioRow)
+    ]
+
+
+def _active_rules() -> Any:
+    query = ScenarioRule.select(*columns_of(ScenarioRule, _RuleRow)).join(Scenario).where(Scenario.active)
+    return query.order_by(ScenarioRule.scenario, ScenarioRule.position)
+
+
+def _active() -> Any:
+    query = Scenario.select(*columns_of(Scenario, _ScenarioRow)).where(Scenario.active)
+    return query.order_by(Scenario.priority, Scenario.id)
 
 
 def load_scenarios(scenarios: Sequence[ScenarioSpec]) -> int:
@@ -127,7 +164,7 @@ def _replace_rules(id_: int, rules: list[dict[str, Any]]) -> None:
     ScenarioRule.delete().where(ScenarioRule.scenario == id_).execute()
     ScenarioRule.insert_set(
         [
-            _NewRule(id_, position, **{name: rule.pop(name) for name in RULE_COLUMNS}, options=rule)
+            _RuleRow(id_, position, **{name: rule.pop(name) for name in RULE_COLUMNS}, options=rule)
             for position, rule in enumerate(rules, start=1)
         ]
     )

@@ -5,11 +5,12 @@ from typing import Any, NamedTuple
 from peewee import Value, fn
 
 from oms_workers.fulfilment.models import OrderExecutionPlan
-from oms_workers.fulfilment.planner_input import active_scenarios, sieve_locations
+from oms_workers.fulfilment.planner_input import sieve_locations
 from oms_workers.fulfilment.planning.locations import rank
 from oms_workers.fulfilment.planning.plans import LocationToPlan, Offer
 from oms_workers.fulfilment.planning.scenarios import Rule
 from oms_workers.fulfilment.planning.trace import RANKED_BEHIND, SOURCE, entry
+from oms_workers.fulfilment.scenarios import active_scenarios
 from oms_workers.orders.models import Order
 from oms_workers.packages.holdings import demand_of
 from oms_workers.packages.locked import LockedTransfer

@@ -8,7 +8,9 @@ from oms_workers.scheduling import table
 from oms_workers.sets import fetch_one
 
 
-class _Count(NamedTuple):
+class Count(NamedTuple):
+    """How many wait in a state, and since when the oldest does."""
+
     waiting: int
     oldest: datetime | None
 
@@ -20,7 +22,7 @@ def backlog() -> list[dict[str, Any]]:
 
 
 def _line(waiting: Waiting, enabled: set[str]) -> dict[str, Any]:
-    found = fetch_one(waiting.query(), _Count)
+    found = fetch_one(waiting.query(), Count)
     assert found is not None, "a query of aggregates always has a row"
     return {
         "state": waiting.state,

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from peewee import JOIN, fn
 
 from oms_workers.audit_events.door import Subject, name_of
+from oms_workers.audit_events.latest import NO_NEWS
 from oms_workers.audit_events.models import AuditEvent
 from oms_workers.fulfilment.models import OrderExecutionPlan, PlanState
 from oms_workers.orders.models import Order, OrderItem, OrderState, RejectedOrder
@@ -15,10 +16,7 @@ from oms_workers.orders.states import ORDER
 from oms_workers.packages.models import Package, PackageItem, PackageState, TransferOrder, TransferState
 from oms_workers.packages.states import PACKAGE, TRANSFER
 from oms_workers.reservations.models import Location
-from oms_workers.sets import fetch, one_of
-
-#: Events that say nothing of why a state is as it is.
-_NO_NEWS = ("updated", "lines_changed_after_planning")
+from oms_workers.sets import columns_of, fetch, one_of
 
 
 class _OrderRow(NamedTuple):
@@ -57,6 +55,7 @@ class _PackageRow(NamedTuple):
 
 
 class _ItemRow(NamedTuple):
+    package_id: int
     sku: str
     quantity: int
 
@@ -93,14 +92,15 @@ class _RejectedRow(NamedTuple):
 
 def explain_orders(name: str) -> list[dict[str, Any]]:
     """The orders with this number or Omnitron key, rejected ones included; usually one, or none."""
-    columns = [getattr(Order, field) for field in _OrderRow._fields]
+    columns = columns_of(Order, _OrderRow)
     found = fetch(Order.select(*columns).where(is_called(name)).order_by(Order.id), _OrderRow)
     return [_explain(order) for order in found] + _rejected(name)
 
 
 def _explain(order: _OrderRow) -> dict[str, Any]:
     plans, packages, transfers = _plans_of(order.id), _packages_of(order.id), _transfers_of(order.id)
-    package_events = _last_events(PACKAGE, [package.id for package in packages])
+    package_ids = [package.id for package in packages]
+    package_events, items = _last_events(PACKAGE, package_ids), _items_of(package_ids)
     transfer_events = _last_events(TRANSFER, [transfer.id for transfer in transfers])
     return {
         **order._asdict(),
@@ -113,7 +113,7 @@ def _explain(order: _OrderRow) -> dict[str, Any]:
             {
                 **package._asdict(),
                 "state": name_of(package.state),
-                "items": _items_of(package.id),
+                "items": items.get(package.id, []),
                 "last_event": package_events.get(package.id),
             }
             for package in packages
@@ -136,10 +136,10 @@ def _last_events(subject: Subject, ids: Sequence[int]) -> dict[int, dict[str, An
     event = AuditEvent
     # By the index audit_events_object.
     newest = event.select(fn.MAX(event.id).alias("id")).where(
-        event.object_type == subject.name, one_of(event.object_id, ids), event.action.not_in(_NO_NEWS)
+        event.object_type == subject.name, one_of(event.object_id, ids), event.action.not_in(NO_NEWS)
     )
     last = fetch(newest.group_by(event.object_id), _Newest)
-    columns = [getattr(event, name) for name in _EventRow._fields]
+    columns = columns_of(event, _EventRow)
     found = fetch(event.select(*columns).where(one_of(event.id, [each.id for each in last])), _EventRow)
     return {
         each.object_id: {name: getattr(each, name) for name in ("at", "actor", "action", "content")}
@@ -180,10 +180,13 @@ def _packages_of(order_id: int) -> list[_PackageRow]:
     return fetch(query, _PackageRow)
 
 
-def _items_of(package_id: int) -> list[dict[str, Any]]:
-    query = PackageItem.select(PackageItem.sku, PackageItem.quantity)
-    found = fetch(query.where(PackageItem.package == package_id).order_by(PackageItem.id), _ItemRow)
-    return [item._asdict() for item in found]
+def _items_of(package_ids: Sequence[int]) -> dict[int, list[dict[str, Any]]]:
+    query = PackageItem.select(*columns_of(PackageItem, _ItemRow))
+    query = query.where(one_of(PackageItem.package, package_ids)).order_by(PackageItem.id)
+    items: dict[int, list[dict[str, Any]]] = {}
+    for item in fetch(query, _ItemRow):
+        items.setdefault(item.package_id, []).append({"sku": item.sku, "quantity": item.quantity})
+    return items
 
 
 def _transfers_of(order_id: int) -> list[_TransferRow]:
@@ -208,7 +211,7 @@ def _transfers_of(order_id: int) -> list[_TransferRow]:
 
 def _rejected(name: str) -> list[dict[str, Any]]:
     """Rejected orders are few, and their number is somewhere in the payload."""
-    columns = [getattr(RejectedOrder, field) for field in _RejectedRow._fields]
+    columns = columns_of(RejectedOrder, _RejectedRow)
     numbered = fn.strpos(RejectedOrder.payload, f'"number": "{name}"') > 0
     found = RejectedOrder.select(*columns).where((RejectedOrder.omnitron_id == name) | numbered)
     rejected = fetch(found.order_by(RejectedOrder.id), _RejectedRow)

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
 import settings
 from oms_workers.backlog import Waiting, registered_waiting
 from oms_workers.database import database_now
-from oms_workers.scheduling import clocks, future, known_cadences, runs, table
+from oms_workers.operation.backlog import Count
+from oms_workers.scheduling import accounting, clocks, future, known_cadences, table
 from oms_workers.scheduling.table import Task
 from oms_workers.sets import fetch_one
 
@@ -21,11 +22,6 @@ QUEUE_PATIENCE = timedelta(minutes=15)
 STUCK_PATIENCE = timedelta(days=1)
 
 _PUT_RIGHT = "The next tick at which the clocks agree puts it right."
-
-
-class _Arrived(NamedTuple):
-    waiting: int
-    oldest: datetime | None
 
 
 def patience() -> timedelta:
@@ -99,9 +95,10 @@ def _stamps(status: dict[str, Any]) -> Iterator[tuple[str, datetime | None]]:
         yield f"The start of the worker {worker['id']}", worker["started_at"]
     for queue in status["queues"] or ():
         yield f"The oldest message in the queue {queue['name']}", queue["oldest"]
+    # Where `arrived` is the moment of ours, the other one is the shop's own.
+    ours = {waiting.state for waiting in registered_waiting() if waiting.arrived is None}
     for line in status["backlog"]:
-        # An order's time is the shop's own, and no stamp of ours.
-        if not line["state"].startswith("orders"):
+        if line["state"] in ours:
             yield f"The oldest of {line['state']}", line["oldest"]
 
 
@@ -120,10 +117,8 @@ def _late_since(task: Task) -> datetime | None:
     known = known_cadences.find(task.plan)
     if known is None or not known.enabled:
         return None
-    now, moment = database_now(), timedelta(microseconds=1)
-    last = runs.newest_slot_before(task.path, now)
-    first: datetime = known.cadence.next(max(last or known.since, known.since - moment))
-    return first if now - first >= patience() else None
+    missed = accounting.missed_before(task.path, known.cadence, known.now, known.since)
+    return missed.first if missed and known.now - missed.first >= patience() else None
 
 
 def _of_queues(queues: Iterable[dict[str, Any]], now: datetime) -> Iterator[str]:
@@ -152,7 +147,7 @@ def _of_backlog(backlog: Iterable[dict[str, Any]], now: datetime) -> Iterator[st
 
 
 def _arrived(waiting: Waiting) -> datetime | None:
-    found = fetch_one(waiting.arrived(), _Arrived) if waiting.arrived is not None else None
+    found = fetch_one(waiting.arrived(), Count) if waiting.arrived is not None else None
     return found.oldest if found is not None else None
 
 

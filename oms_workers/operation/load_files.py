@@ -6,27 +6,26 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from peewee import Select, fn
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from oms_workers.configuration.problems import shown
-from oms_workers.database import connection, database_now, retry_transient, transaction
+from oms_workers.configuration.problems import cut, shown
+from oms_workers.database import connection, database, database_now, retry_transient, transaction
+from oms_workers.errors import ArgumentError
 from oms_workers.fulfilment.planning.scenarios import ScenarioSpec
 from oms_workers.fulfilment.scenarios import load_scenarios, refuse_strangers
+from oms_workers.merchant_values import LoadError, MisfitError
 from oms_workers.packages.shortfalls import relieve_shortfalls
-from oms_workers.reservations.loading import (
-    LoadError,
-    LocationSpec,
-    MisfitError,
-    StockSpec,
-    load_locations,
-    load_stock,
-)
+from oms_workers.reservations.loading import LocationSpec, StockSpec, load_locations, load_stock
+from oms_workers.sets import column
 
 #: As in `oms load -`.
 STANDARD_INPUT = Path("-")
 
+#: The class of the lock by which one load at a time is written ("omsl"), and its only key.
+_LOCK = (0x6F6D736C, 0)
+
 _MAX_PROBLEMS = 10
-_SHOWN_CHARACTERS = 80
 
 T = TypeVar("T")
 
@@ -55,7 +54,8 @@ def load_files(files: Sequence[Path]) -> dict[str, int]:
     Returns how much there was of each kind, and how many packages are planned again because their stock is
     not there.
 
-    Raises `LoadError`, which names each file, the place in it, the sku or code, the value and what is wrong.
+    Raises `LoadError`, which names each file, the place in it, the sku or code, the value and what is wrong,
+    and `ArgumentError` for a file that is named twice.
     """
     read = _read_all(files)
     with connection():
@@ -68,6 +68,8 @@ def load_files(files: Sequence[Path]) -> dict[str, int]:
 
 def _write(files: Sequence[_File]) -> dict[str, int]:
     with transaction():
+        # One load at a time: rows that are new to two of them could not be locked.
+        column(Select([], [fn.pg_advisory_xact_lock(*_LOCK)]).bind(database))
         at = database_now()
         counts = {
             "locations": _load(files, "locations", load_locations),
@@ -94,7 +96,7 @@ def _load(files: Sequence[_File], kind: str, load: Callable[[list[Any]], T]) -> 
 
 def _read_all(files: Sequence[Path]) -> list[_File]:
     if len({*files}) < len(files):
-        raise LoadError("A file is named twice; name each once.")
+        raise ArgumentError("A file is named twice; name each once.")
     read: list[_File] = []
     problems: list[str] = []
     for path in files:
@@ -153,10 +155,7 @@ def _problems_of(name: str, raw: Any, error: ValidationError) -> Iterator[str]:
 
 def _value(given: Any) -> str:
     """A value as it stands in the file; a long one is cut."""
-    if isinstance(given, str):
-        return shown(given)
-    text = json.dumps(given)
-    return text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…"
+    return shown(given) if isinstance(given, str) else cut(json.dumps(given))
 
 
 def _line(name: str, raw: Any, path: Sequence[int | str], value: str, problem: str) -> str:

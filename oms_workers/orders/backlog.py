@@ -3,8 +3,12 @@
 from datetime import timedelta
 from typing import Any
 
+from peewee import SQL, fn
+
+from oms_workers.audit_events.models import AuditEvent
 from oms_workers.backlog import Waiting, count_since
 from oms_workers.orders.models import Order, OrderState, RejectedOrder
+from oms_workers.orders.states import ORDER
 from oms_workers.sets import among
 
 #: A task looks each minute, and an order that could not be planned is looked at again after ten.
@@ -14,9 +18,14 @@ _PLANNED_WITHIN = timedelta(hours=1)
 _LOOKED_AT_WITHIN = timedelta(days=1)
 
 
-def _received(condition: Any) -> Any:
-    """An order may have been placed long before we had it."""
-    return count_since(Order.received_at, condition)
+def _came(condition: Any, *actions: str) -> Any:
+    """An order may have been placed long before we had it, and received long before this befell it."""
+    event = AuditEvent
+    came = event.select(fn.MAX(event.at)).where(
+        event.object_type == ORDER.name, event.object_id == Order.id, event.action.in_(actions)
+    )
+    since = fn.MIN(fn.COALESCE(came, Order.received_at)).alias("oldest")
+    return Order.select(fn.COUNT(SQL("*")).alias("waiting"), since).where(condition)
 
 
 WAITING = (
@@ -25,19 +34,19 @@ WAITING = (
         lambda: count_since(Order.placed_at, among(Order.state, [OrderState.WAITING])),
         ("FULFIL_WAITING_ORDERS",),
         patience=_PLANNED_WITHIN,
-        arrived=lambda: _received(among(Order.state, [OrderState.WAITING])),
+        arrived=lambda: _came(among(Order.state, [OrderState.WAITING]), "released", "lines_replaced"),
     ),
     Waiting(
         "orders held",
         lambda: count_since(Order.placed_at, among(Order.state, [OrderState.HELD])),
         patience=_LOOKED_AT_WITHIN,
-        arrived=lambda: _received(among(Order.state, [OrderState.HELD])),
+        arrived=lambda: _came(among(Order.state, [OrderState.HELD]), "held"),
     ),
     Waiting(
         "orders whose lines changed after planning",
         lambda: count_since(Order.placed_at, ~Order.line_changes.is_null()),
         patience=_LOOKED_AT_WITHIN,
-        arrived=lambda: _received(~Order.line_changes.is_null()),
+        arrived=lambda: _came(~Order.line_changes.is_null(), "lines_changed_after_planning"),
     ),
     Waiting(
         "orders rejected",

@@ -8,7 +8,7 @@ from oms_workers.audit_events.door import Change, Door
 from oms_workers.database import connection, database_now, retry_transient, transaction
 from oms_workers.errors import OmsError
 from oms_workers.orders.models import Order, OrderState
-from oms_workers.orders.naming import is_called
+from oms_workers.orders.naming import is_called, refuse_ambiguity
 from oms_workers.orders.states import ORDER
 from oms_workers.sets import among, column, fetch, for_change, one_of
 
@@ -27,9 +27,11 @@ class _HeldOrder(NamedTuple):
 def release_order(name: str, *, actor: str, reason: str | None = None) -> None:
     """Let what is held under this number or Omnitron key be planned again, with the scenarios of then.
 
-    Raises `NotHeldError` for an order that is not held, or not there.
+    Raises `NotHeldError` for an order that is not held, or not there, and `AmbiguousOrderError` for a name
+    that may mean several orders.
     """
     with connection():
+        refuse_ambiguity(name)
         if not retry_transient(lambda: _release(is_called(name), actor, reason)):
             raise NotHeldError(f"No order {name!r} is held; `oms explain {name}` says what it is.")
 

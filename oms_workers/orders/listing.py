@@ -23,16 +23,13 @@ class OrderList(StrEnum):
 
 
 class ListedOrder(NamedTuple):
-    """An order that waits, and the newest thing that happened to it; `total` is how many there are."""
+    """An order that waits, and what was said when it came to that; `total` is how many there are."""
 
     number: str
     omnitron_id: int
     state: OrderState
-    channel: str | None
     placed_at: datetime
     next_plan_at: datetime
-    action: str | None
-    at: datetime | None
     content: dict[str, Any] | None
     total: int
 
@@ -42,7 +39,6 @@ class ListedReject(NamedTuple):
 
     omnitron_id: str
     first_seen_at: datetime
-    last_seen_at: datetime
     reason: str
     total: int
 
@@ -60,11 +56,8 @@ def waiting_orders(kind: OrderList, *, since: datetime | None, limit: int) -> li
             Order.number,
             Order.omnitron_id,
             Order.state,
-            Order.channel,
             Order.placed_at,
             Order.next_plan_at,
-            event.c.action,
-            event.c.at,
             event.c.content,
             page.c.total,
         )
@@ -81,9 +74,7 @@ def rejected_orders(*, since: datetime | None, limit: int) -> list[ListedReject]
     seen = [reject.first_seen_at >= since] if since is not None else []
     page = first_rows(reject, (reject.first_seen_at, reject.id), *seen, limit=limit)
     query = (
-        reject.select(
-            reject.omnitron_id, reject.first_seen_at, reject.last_seen_at, reject.reason, page.c.total
-        )
+        reject.select(reject.omnitron_id, reject.first_seen_at, reject.reason, page.c.total)
         .join(page, on=page.c.id == reject.id)
         .order_by(page.c.position)
     )

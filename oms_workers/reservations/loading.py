@@ -1,32 +1,19 @@
 """Locations and stock from a merchant's files: checked by name, and written in one transaction."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, NamedTuple
 
 from peewee import EXCLUDED, Case, fn
 from pydantic import BaseModel, ConfigDict, Field
 
-from oms_workers.errors import OmsError
-from oms_workers.merchant_values import Degrees, Misfit, Name, Text, Whole, repeated
+from oms_workers.merchant_values import Degrees, LoadError, Misfit, Name, Text, Whole, refuse, repeated
 from oms_workers.reservations.models import Location, MovementKind, Stock
 from oms_workers.reservations.stock import Key, Level, add_missing, lock, note_movements
 from oms_workers.sets import Arrays, column, constant, fetch, for_change, one_of
 
 #: What a location has to have from the first; a file that changes it may leave them out.
 _NEEDED = ("name", "type")
-
-
-class LoadError(OmsError):
-    """A file for `oms load` has something that cannot be true; nothing of it was written."""
-
-
-class MisfitError(LoadError):
-    """Rows of what is to be loaded cannot be meant; `misfits` are all of them."""
-
-    def __init__(self, misfits: Sequence[Misfit]) -> None:
-        self.misfits = misfits
-        super().__init__("; ".join(map(str, misfits)))
 
 
 class LocationSpec(BaseModel):
@@ -85,13 +72,6 @@ class _Set(NamedTuple):
     on_hand: int
     safety: int
     counted: bool
-
-
-def refuse(misfits: Iterable[Misfit]) -> None:
-    """Raise `MisfitError` where there are any."""
-    found = [*misfits]
-    if found:
-        raise MisfitError(found)
 
 
 def load_locations(specs: Sequence[LocationSpec]) -> int:

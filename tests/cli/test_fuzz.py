@@ -29,7 +29,9 @@ FUZZ = profile(max_examples=150, suppress_health_check=[HealthCheck.function_sco
 
 TEXTS = st.one_of(
     st.text(max_size=8),
-    st.sampled_from(["", " ", "\0", "\n", "\ud800", "GEBZE-DC", "RED-LAMP", "1_000", "1", "-1", "x" * 300]),
+    st.sampled_from(
+        ["x" * 300, "", " ", "\0", "\n", "\ud800", "GEBZE-DC", "RED-LAMP", "1_000", "1", "-1", "0.0000000"]
+    ),
 )
 VALUES = st.recursive(
     st.one_of(st.none(), st.booleans(), TEXTS, st.floats(), st.integers(-(2**70), 2**70), st.just(10**400)),

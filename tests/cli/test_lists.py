@@ -3,11 +3,13 @@
 import json
 import sys
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from oms_workers.cli.app import main
 from oms_workers.database import execute, rows, transaction
+from oms_workers.fulfilment import replanning_by_hand
 from oms_workers.orders import held_orders
 from oms_workers.packages.commands.registry import Request, run_command
 from tests.fulfilment.samples import a_scenario, assert_sound, load_merchant
@@ -158,7 +160,7 @@ def test_failed_runs_are_listed_the_newest_first_those_of_tasks_that_are_gone_to
         (["release", ""], "ORDER is empty"),
         (["release", "7", ""], "ORDER is empty"),
         (["release", "--all-held"], "--all-held needs --reason"),
-        (["release", "--all-held", "--reason", " "], "--all-held needs --reason"),
+        (["release", "--all-held", "--reason", " "], "--reason is empty"),
         (["release", "7", "--all-held", "--reason", "x"], "'7' is named"),
         (["replan"], "Missing argument"),
         (["replan", ""], "A name is empty"),
@@ -285,3 +287,74 @@ def test_a_list_is_served_by_an_index_of_what_waits(oms, arguments: list[str], i
 
     execute("RESET enable_seqscan")
     assert used > before
+
+
+def test_a_held_order_keeps_its_reason_when_omnitron_changes_something_else(oms) -> None:
+    held(7)
+    store_orders(an_order(7, date_placed="2026-11-07T12:00:00Z", modified_date="2026-12-01T00:00:00Z"))
+    assert rows("SELECT count(*) FROM audit_events WHERE action = 'updated'") == [(1,)]
+
+    (order,) = json.loads(oms("orders", "--state", "held", "--json").output)["orders"]
+
+    assert order["reason"] == "no price"
+
+
+def test_a_name_of_two_orders_changes_neither(oms) -> None:
+    held(7, 8)
+    execute("UPDATE orders SET number = '7' WHERE omnitron_id = 8")
+
+    ended = oms("release", "7")
+
+    assert ended.exit_code == 1
+    assert "'7' means 2 orders" in ended.stderr
+    assert rows("SELECT DISTINCT state FROM orders") == [("held",)]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("release", "7", "--reason", ""),
+        ("release", "7", "--reason", "\ud800"),
+        ("release", "--all-held", "--reason", "\x1b[31mno"),
+        ("orders", "--state", "held", "--since", ""),
+        ("packages", "--state", "blocked", "--since", " "),
+        ("runs", "--task", ""),
+        ("runs", "--since", ""),
+    ],
+)
+def test_an_empty_argument_is_a_wrong_one(oms, arguments: tuple[str, ...]) -> None:
+    held(7)
+
+    ended = oms(*arguments)
+
+    assert ended.exit_code == 2
+    assert arguments[-2] in ended.stderr
+    assert rows("SELECT state FROM orders") == [("held",)]
+
+
+def test_a_package_that_was_cancelled_meanwhile_is_not_called_replanned(
+    oms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out_of_stock(7)
+    plan = replanning_by_hand.plan_in_batches
+
+    def cancel_first(*arguments: Any) -> Any:
+        run_command("P1-1", "CANCEL", Request(), actor="somebody else")
+        return plan(*arguments)
+
+    monkeypatch.setattr(replanning_by_hand, "plan_in_batches", cancel_first)
+
+    ended = oms("replan", "P1-1")
+
+    assert (ended.exit_code, ended.output) == (1, "P1-1 is cancelled by now.\n")
+
+
+def test_without_a_default_location_replanning_says_what_is_missing(oms) -> None:
+    out_of_stock(7)
+    set_stock("CHAIR", "IZMIR", 2)
+    execute("UPDATE locations SET is_default = false")
+
+    ended = oms("replan", "P1-1")
+
+    assert ended.exit_code == 1
+    assert "No location is marked is_default" in str(ended.exception)

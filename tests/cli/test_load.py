@@ -1,6 +1,8 @@
 """`oms load`: a merchant's files."""
 
 import json
+import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ from typer.testing import CliRunner
 
 from oms_workers.cli.app import app
 from oms_workers.database import rows
+from oms_workers.errors import ArgumentError
 from tests.examples import FILES
 
 
@@ -66,3 +69,21 @@ def test_load_reads_standard_input(oms, tmp_path: Path) -> None:
     assert rows("SELECT code FROM locations") == [("BURSA",)]
     assert "standard input: locations.0.code" in str(refused.exception)
     assert "named twice" in str(runner.invoke(app, ["load", "-", "-"], input=content).exception)
+
+
+def test_load_reads_what_a_shell_puts_in_a_pipe(oms, tmp_path: Path) -> None:
+    pipe = tmp_path / "locations"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=lambda: pipe.write_text(Path(FILES[0]).read_text()))
+    writer.start()
+
+    ended = oms("load", str(pipe))
+    writer.join()
+
+    assert ended.exit_code == 0, ended.output
+
+
+def test_a_file_that_is_named_twice_is_a_wrong_argument(oms) -> None:
+    ended = oms("load", FILES[0], FILES[0])
+
+    assert isinstance(ended.exception, ArgumentError)

@@ -90,7 +90,7 @@ def test_a_bar_says_how_much_there_is_to_pack(packages: int, least: int, most: i
     assert least <= line.count("█") <= most
 
 
-def test_it_looks_at_the_database_once_for_everything(db: None) -> None:
+def test_it_shows_what_the_database_has_and_what_is_wrong(db: None) -> None:
     picture = look(["something is wrong"], "the end", height=24)
 
     lines = drawn(picture, 80, 24)

@@ -11,10 +11,13 @@ from typer.testing import CliRunner
 import settings
 from oms_workers.broker import current
 from oms_workers.cli.app import app
-from oms_workers.database import execute
+from oms_workers.database import execute, rows
 from oms_workers.operation import findings, status
 from oms_workers.operation.status import collect
+from oms_workers.orders.held_orders import release_order
 from oms_workers.scheduling import known_cadences, process, table, tick
+from tests.fulfilment.samples import load_merchant
+from tests.fulfilment.steps import GREEDY, PLACES, plan_all
 from tests.orders.samples import an_order, store_orders
 
 
@@ -186,3 +189,18 @@ def test_the_check_ends_with_status_1_and_the_findings(well: None) -> None:
     assert json.loads(as_json.stdout)["findings"] == ended.stderr.splitlines()
     assert shown.exit_code == 0
     assert "! The clock has sent no tick yet" in shown.output
+
+
+def test_an_order_waits_since_it_came_here_and_not_since_it_was_received(well: None) -> None:
+    load_merchant(PLACES, {("CHAIR", "GEBZE"): 5}, GREEDY)
+    store_orders(an_order(7, skus=("CHAIR",)), an_order(8, skus=("CHAIR",)))
+    plan_all()
+    execute("UPDATE orders SET received_at = now() - interval '5 d'")
+    execute("UPDATE orders SET state = 'held' WHERE number = '8'")
+    assert [finding[:11] for finding in found()] == ["orders held"]
+
+    store_orders(an_order(7, skus=("CHAIR", "CHAIR"), modified_date="2026-12-01T00:00:00Z"))
+    release_order("8", actor="tests")
+
+    assert rows("SELECT count(*) FROM orders WHERE line_changes IS NOT NULL") == [(1,)]
+    assert found() == []

@@ -1,14 +1,18 @@
 """The files of `oms load`: what they leave out stays, and what cannot be meant is refused by name."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import pytest
 
 from oms_workers.database import rows
+from oms_workers.fulfilment.scenarios import active_scenarios
+from oms_workers.merchant_values import LoadError
 from oms_workers.operation.load_files import load_files
-from oms_workers.reservations.loading import LoadError
 from tests.examples import FILES
 
 EXAMPLES = [*map(Path, FILES)]
@@ -189,3 +193,33 @@ def test_load_keeps_of_a_scenario_what_a_file_leaves_out(tmp_path: Path) -> None
 
     assert rows(columns) == [(1, False, {}), *before[1:]]
     assert rows("SELECT name FROM scenario_rules WHERE scenario_id = 1") == [("wherever it is",)]
+
+
+@pytest.mark.parametrize("value", [1e-7, "0.0000000", 0.0000005])
+def test_a_value_that_can_be_loaded_can_be_planned_with(tmp_path: Path, value: Any) -> None:
+    load_files(EXAMPLES)
+
+    load_files([a_file(tmp_path, **a_scenario(min_package_value=value))])
+
+    assert Decimal(str(value)) in {
+        rule.min_package_value for scenario in active_scenarios() for rule in scenario.rules
+    }
+
+
+def test_two_first_loads_at_once_follow_one_another(tmp_path: Path) -> None:
+    scenarios = [{"name": f"scenario {n}", "rules": RULES} for n in range(60)]
+    locations = [{"code": f"L{n}", "name": "L", "type": "store", "is_default": n == 0} for n in range(60)]
+    file = a_file(tmp_path, locations=locations, scenarios=scenarios)
+    together = Barrier(2)
+
+    def load() -> dict[str, int]:
+        together.wait()
+        return load_files([file])
+
+    with ThreadPoolExecutor(2) as threads:
+        first, second = (threads.submit(load) for _ in range(2))
+
+        assert first.result() == second.result()
+
+    assert rows("SELECT count(*) FROM scenarios") == [(60,)]
+    assert rows("SELECT count(*) FROM locations WHERE is_default") == [(1,)]

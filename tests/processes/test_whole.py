@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ import pytest
 import redis
 
 from oms_workers.sandbox.omnitron import TOKEN
+from oms_workers.sandbox.servers import free_port
 from tests.processes.stage import PROJECT, Stage, directory, stage
 
 #: DESIGN's limits for one clock and one worker together, so that two generations fit a 20-connection plan.
@@ -44,12 +44,6 @@ def on() -> Iterator[Stage]:
 def load(on: Stage) -> None:
     files = " ".join(str(path) for path in sorted((PROJECT / "examples").glob("*.json")))
     assert on.processes.run("load", f"python -m oms_workers load {files}") == 0, on.processes.log("load")
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
 
 
 def planned(on: Stage) -> int:

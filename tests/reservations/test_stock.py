@@ -7,7 +7,8 @@ import pytest
 
 import settings
 from oms_workers.database import connection_parameters, execute, rows, transaction
-from oms_workers.reservations.loading import LoadError, LocationSpec, StockSpec, load_locations, load_stock
+from oms_workers.merchant_values import LoadError
+from oms_workers.reservations.loading import LocationSpec, StockSpec, load_locations, load_stock
 from oms_workers.reservations.stock import available, lock_and_check
 from tests.fulfilment.samples import load_merchant
 

@@ -11,7 +11,7 @@ from oms_workers.fulfilment.package_rows import NewTransfer, NewTransferItem
 from oms_workers.fulfilment.states import PLAN
 from oms_workers.fulfilment.transfer_sources import Choice, choose_source, sources_of
 from oms_workers.isolation import guarded
-from oms_workers.packages.holdings import demand_of, items_of
+from oms_workers.packages.holdings import demand_of
 from oms_workers.packages.locked import LockedTransfer, lock_transfer_by_id
 from oms_workers.packages.models import (
     Package,
@@ -58,9 +58,9 @@ def replan_transfers(run: Run) -> dict[str, int]:
             counts["looked_at"] += 1
             problem = f"Transfer {transfer_id} cannot be given another source"
             counts["replaced"] += guarded(_find_another_source, transfer_id, problem=problem)
+            if run.should_stop():
+                return counts
         last = batch[-1]
-        if run.should_stop():
-            break
     return counts
 
 
@@ -129,7 +129,7 @@ def _replace(transfer: LockedTransfer, source_id: int, door: Door) -> None:
     door.create(
         TRANSFER, [new], contents=[{"package": package.number}], created_at=door.at, changed_at=door.at
     )
-    items = items_of(transfer)
+    items = transfer.items
     brought = [
         NewTransferItem(id_, new_id, item.package_item_id, item.sku, item.quantity)
         for id_, item in zip(TransferItem.next_ids(len(items)), items, strict=True)

@@ -25,9 +25,9 @@ def cancel_ended_waits(run: Run, *, actor: str) -> int:
             for package_id in ended:
                 problem = f"Package {package_id} has waited long enough and cannot be cancelled"
                 cancelled += guarded(_cancel, package_id, actor, run.now, problem=problem)
+                if run.should_stop():
+                    return cancelled
             last = ended[-1]
-            if run.should_stop():
-                break
     return cancelled
 
 

@@ -6,10 +6,9 @@ from peewee import fn
 
 from oms_workers.audit_events.door import Change
 from oms_workers.packages.circumstances import Circumstances
-from oms_workers.packages.locked import Item, LockedPackage, LockedTransfer
+from oms_workers.packages.locked import LockedPackage, LockedTransfer
 from oms_workers.packages.models import (
     TRANSFERS_AT_SOURCE,
-    PackageItem,
     TransferItem,
     TransferOrder,
     TransferState,
@@ -33,21 +32,6 @@ class _Units(NamedTuple):
     units: int
 
 
-class TransferredItem(NamedTuple):
-    """A row of `transfer_items`, and the item of a package that it is for."""
-
-    id: int
-    package_item_id: int
-    order_item_id: int
-    sku: str
-    quantity: int
-
-    @property
-    def package_item(self) -> Item:
-        """The package's item, with the units that the transfer brings."""
-        return Item(self.package_item_id, self.order_item_id, self.sku, self.quantity)
-
-
 def held_by(package: LockedPackage) -> list[int]:
     """The live reservations of a locked package, by id."""
     return of_package_items([item.id for item in package.items])
@@ -68,6 +52,17 @@ def give_back(package: LockedPackage, reason: str, circumstances: Circumstances)
 
     What is on its way arrives, and is on hand at its destination for others.
     """
+    transfers, reservations = lock_holdings(package)
+    release_reservations(reservations, reason=reason, at=circumstances.at)
+    cancelled = TransferState.CANCELLED
+    circumstances.door.change(
+        TRANSFER,
+        [Change(each.id, each.state, cancelled, "cancelled", {"reason": reason}) for each in transfers],
+    )
+
+
+def lock_holdings(package: LockedPackage) -> tuple[list[_TransferRow], list[int]]:
+    """The stoppable transfers of a locked package, and all that it and they have reserved, locked."""
     query = (
         TransferOrder.select(TransferOrder.id, TransferOrder.state)
         .where(TransferOrder.package == package.id, among(TransferOrder.state, STOPPABLE))
@@ -76,40 +71,18 @@ def give_back(package: LockedPackage, reason: str, circumstances: Circumstances)
     transfers = fetch(for_change(query), _TransferRow)
     ids = [transfer.id for transfer in transfers]
     brought = column(TransferItem.select(TransferItem.id).where(one_of(TransferItem.transfer, ids)))
-    release_reservations([*held_by(package), *of_transfer_items(brought)], reason=reason, at=circumstances.at)
-    cancelled = TransferState.CANCELLED
-    circumstances.door.change(
-        TRANSFER,
-        [Change(each.id, each.state, cancelled, "cancelled", {"reason": reason}) for each in transfers],
-    )
-
-
-def items_of(transfer: LockedTransfer) -> list[TransferredItem]:
-    """The transfer's items, each with the package's item that it is for."""
-    query = (
-        TransferItem.select(
-            TransferItem.id,
-            TransferItem.package_item,
-            PackageItem.order_item,
-            TransferItem.sku,
-            TransferItem.quantity,
-        )
-        .join(PackageItem)
-        .where(TransferItem.transfer == transfer.id)
-        .order_by(TransferItem.id)
-    )
-    return fetch(query, TransferredItem)
+    return transfers, [*held_by(package), *of_transfer_items(brought)]
 
 
 def reservations_of(transfer: LockedTransfer) -> list[int]:
     """The live reservations that a locked transfer has at its source, by id, locked."""
-    return of_transfer_items([item.id for item in items_of(transfer)])
+    return of_transfer_items([item.id for item in transfer.items])
 
 
 def demand_of(transfer: LockedTransfer, location_id: int) -> dict[tuple[str, int], int]:
     """What the transfer needs if it is sent from this location."""
     demand: dict[tuple[str, int], int] = {}
-    for item in items_of(transfer):
+    for item in transfer.items:
         key = (item.sku, location_id)
         demand[key] = demand.get(key, 0) + item.quantity
     return demand

@@ -8,7 +8,14 @@ from typing import NamedTuple
 
 from oms_workers.errors import OmsError
 from oms_workers.orders.models import Order
-from oms_workers.packages.models import Package, PackageItem, PackageState, TransferOrder, TransferState
+from oms_workers.packages.models import (
+    Package,
+    PackageItem,
+    PackageState,
+    TransferItem,
+    TransferOrder,
+    TransferState,
+)
 from oms_workers.sets import column, fetch, fetch_one, for_change
 
 
@@ -23,6 +30,21 @@ class Item(NamedTuple):
     order_item_id: int
     sku: str
     quantity: int
+
+
+class TransferredItem(NamedTuple):
+    """A row of `transfer_items`, and the item of a package that it is for."""
+
+    id: int
+    package_item_id: int
+    order_item_id: int
+    sku: str
+    quantity: int
+
+    @property
+    def package_item(self) -> Item:
+        """The package's item, with the units that the transfer brings."""
+        return Item(self.package_item_id, self.order_item_id, self.sku, self.quantity)
 
 
 class _PackageRow(NamedTuple):
@@ -75,6 +97,7 @@ class LockedTransfer:
     destination_id: int
     state: TransferState
     package: LockedPackage
+    items: tuple[TransferredItem, ...]
 
 
 def lock_package(number: str) -> LockedPackage:
@@ -134,4 +157,16 @@ def lock_transfer_by_id(id_: int) -> LockedTransfer:
     )
     transfer = fetch_one(for_change(query.where(TransferOrder.id == id_)), _TransferRow)
     assert transfer is not None, "transfers are never deleted"
-    return LockedTransfer(*transfer, package=package)
+    items = (
+        TransferItem.select(
+            TransferItem.id,
+            TransferItem.package_item,
+            PackageItem.order_item,
+            TransferItem.sku,
+            TransferItem.quantity,
+        )
+        .join(PackageItem)
+        .where(TransferItem.transfer == id_)
+        .order_by(TransferItem.id)
+    )
+    return LockedTransfer(*transfer, package=package, items=tuple(fetch(items, TransferredItem)))

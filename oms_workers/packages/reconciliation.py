@@ -81,6 +81,12 @@ class _Count(NamedTuple):
     units: int
 
 
+class _Wrong(NamedTuple):
+    id: int
+    sku: str
+    location_id: int
+
+
 class _Recount(NamedTuple):
     sku: str
     location_id: int
@@ -251,14 +257,18 @@ def _cover(package_id: int, at: datetime) -> int:
     wrong = uncovered([package_id])
     of_packages = [one.package_item_id for one in wrong if one.package_item_id]
     of_transfers = [one.transfer_item_id for one in wrong if one.transfer_item_id]
-    held = Reservation.select(Reservation.id).where(
+    held = Reservation.select(Reservation.id, Reservation.sku, Reservation.location).where(
         Reservation.released_at.is_null(),
         one_of(Reservation.package_item_id, of_packages) | one_of(Reservation.transfer_item_id, of_transfers),
     )
-    _release(column(for_change(held.order_by(Reservation.id))), at)
+    wrongly = fetch(for_change(held.order_by(Reservation.id)), _Wrong)
     new = [_reservation(one) for one in wrong if one.wanted > 0]
-    add_missing([(each.sku, each.location_id) for each in new])
-    lock({(each.sku, each.location_id) for each in new})
+    # What is released and what is reserved, in one go: stock is locked in one order.
+    keys: set[Key] = {(one.sku, one.location_id) for one in wrongly}
+    keys |= {(one.sku, one.location_id) for one in new}
+    add_missing(keys)
+    lock(keys)
+    _release([each.id for each in wrongly], at)
     reserve(new, reason=REASON, at=at)
     return len(wrong)
 

@@ -11,7 +11,7 @@ from oms_workers.database import connection, database, transaction
 from oms_workers.isolation import guarded
 from oms_workers.orders.models import Order
 from oms_workers.packages.circumstances import Circumstances, acting
-from oms_workers.packages.holdings import give_back, held_by, reservations_of
+from oms_workers.packages.holdings import give_back, held_by, lock_holdings, reservations_of
 from oms_workers.packages.locked import lock_package_by_id, lock_transfer_by_id
 from oms_workers.packages.models import (
     Package,
@@ -133,6 +133,8 @@ def _give_way(candidate: _Candidate, actor: str, at: datetime) -> bool:
         if candidate.transfer_id is not None:
             return _let_transfer_go(candidate.transfer_id, circumstances)
         package = lock_package_by_id(candidate.package_id)
+        # All that it would give back, since stock is locked in one go and in one order.
+        lock(_keys(lock_holdings(package)[1]))
         if package.state not in UNTOUCHED or not _is_short(held_by(package)):
             return False
         give_back(package, "shortfall", circumstances)
@@ -158,8 +160,12 @@ def _is_short(reservation_ids: Collection[int]) -> bool:
 
     Since the candidates were listed a count may have brought it back, or others may have given way.
     """
-    query = Reservation.select(Reservation.sku, Reservation.location).distinct()
-    keys: list[Key] = [*fetch(query.where(one_of(Reservation.id, reservation_ids)), _Held)]
+    keys = _keys(reservation_ids)
     lock(keys)
     wanted = Arrays("wanted", {"sku": Stock.sku, "location_id": Stock.location}, keys)
     return exists(_short().join_from(Stock, wanted, on=wanted.matches(Stock, "sku", "location_id")))
+
+
+def _keys(reservation_ids: Collection[int]) -> list[Key]:
+    query = Reservation.select(Reservation.sku, Reservation.location).distinct()
+    return [*fetch(query.where(one_of(Reservation.id, reservation_ids)), _Held)]

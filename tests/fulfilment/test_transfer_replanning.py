@@ -2,11 +2,12 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 import oms_workers.packages.commands  # noqa: F401 - registers the commands
-from oms_workers.database import execute, rows
+from oms_workers.database import database, database_now, execute, rows
 from oms_workers.fulfilment import transfer_sources
 from oms_workers.fulfilment.planning import trace
 from oms_workers.fulfilment.transfer_replanning import replan_transfers
@@ -15,6 +16,7 @@ from oms_workers.packages.commands.registry import (
     run_command,
 )
 from oms_workers.reservations.discrepancies import Meaning, clear
+from oms_workers.scheduling.run import Run
 from tests.fulfilment.samples import a_scenario, assert_books_balance, load_merchant
 from tests.fulfilment.steps import PLACES, a_run, packages, plan_all, replan, set_stock, transfers
 from tests.orders.samples import an_order, store_orders
@@ -167,3 +169,42 @@ def test_a_transfer_lost_on_its_way_is_looked_for_elsewhere(cancelled: bool) -> 
     assert replan_transfers(a_run())["replaced"] == (0 if cancelled else 1)
     assert rows("SELECT on_hand, reserved FROM stock WHERE location_id = 2") == [(2, 0)]
     assert_books_balance()
+
+
+def test_a_run_that_must_stop_does_so_after_one_transfer() -> None:
+    scenario = a_scenario({"mode": "single", "transferable": True, "ranking": ["priority"]})
+    load_merchant(PLACES, {("CHAIR", "GEBZE"): 5, ("LAMP", "IZMIR"): 5}, scenario)
+    store_orders(*(an_order(key, skus=("CHAIR", "LAMP")) for key in (7, 8, 9)))
+    plan_all()
+    for number, *_ in transfers():
+        run_command(number, "TRANSFER_OUT_OF_STOCK", Request(meaning=Meaning.NOTHING), actor="tests")
+    set_stock("LAMP", "ANKARA", 5)
+
+    assert replan_transfers(Run(database_now(), budget=timedelta(0))) == {"looked_at": 1, "replaced": 1}
+
+
+def test_the_statements_of_a_transfer_do_not_grow_with_its_candidates(
+    lost_transfer: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = _statements(monkeypatch, {"ANKARA": {"priority": 3}})
+    run_command("T1-1-2", "TRANSFER_OUT_OF_STOCK", Request(meaning=Meaning.NOTHING), actor="tests")
+    many = _statements(monkeypatch, {f"STORE-{number}": {"priority": 5} for number in range(20)})
+
+    assert many == few
+
+
+def _statements(monkeypatch: pytest.MonkeyPatch, places: dict[str, dict[str, Any]]) -> int:
+    """How many statements it takes to find another source, with lamps at these places."""
+    load_merchant(places, {("LAMP", place): 1 for place in places})
+    sent: list[str] = []
+    kind = type(database)
+    execute_sql = kind.execute_sql
+
+    def count(self: Any, sql: str, *arguments: Any, **options: Any) -> Any:
+        sent.append(sql)
+        return execute_sql(self, sql, *arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(kind, "execute_sql", count)
+        assert replan_transfers(a_run())["replaced"] == 1
+    return len(sent)

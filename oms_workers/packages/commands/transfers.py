@@ -6,7 +6,7 @@ from oms_workers.audit_events.door import Change
 from oms_workers.packages.circumstances import Circumstances
 from oms_workers.packages.commands.registry import Option, Request, command
 from oms_workers.packages.exclusions import exclude
-from oms_workers.packages.holdings import demand_of, items_of, reservations_of
+from oms_workers.packages.holdings import demand_of, reservations_of
 from oms_workers.packages.locked import LockedPackage, LockedTransfer
 from oms_workers.packages.models import (
     ENDED_TRANSFERS,
@@ -40,7 +40,7 @@ def ship_transfer(transfer: LockedTransfer, request: Request, circumstances: Cir
 @command("DELIVER_TRANSFER", S.IN_TRANSIT)
 def deliver_transfer(transfer: LockedTransfer, request: Request, circumstances: Circumstances) -> None:
     """It has arrived: its units are on hand at the destination, reserved if its package still waits."""
-    at, items = circumstances.at, [item.package_item for item in items_of(transfer)]
+    at, items = circumstances.at, [item.package_item for item in transfer.items]
     arrived = [(item.sku, transfer.destination_id, item.quantity) for item in items]
     receive(arrived, reason="DELIVER_TRANSFER", at=at)
     _go(transfer, S.COMPLETED, "delivered", request, circumstances)
@@ -66,7 +66,7 @@ def transfer_out_of_stock(transfer: LockedTransfer, request: Request, circumstan
         at=circumstances.at,
         lifetime=circumstances.discrepancy_lifetime,
     )
-    exclude((item.order_item_id for item in items_of(transfer)), transfer.source_id, circumstances)
+    exclude((item.order_item_id for item in transfer.items), transfer.source_id, circumstances)
     _go(transfer, S.OUT_OF_STOCK, "rejected", request, circumstances)
 
 

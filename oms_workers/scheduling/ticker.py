@@ -15,6 +15,7 @@ from oms_workers import watch
 from oms_workers.broker import Job, stopping
 from oms_workers.database import UNREACHABLE, connection_beside_pool
 from oms_workers.scheduling import tick
+from oms_workers.scheduling.operation import TICK
 
 logger = logging.getLogger(__name__)
 
@@ -93,4 +94,4 @@ class TickerThread(Middleware):
         _ticker = None
 
 
-JOB = Job(tick.TICK, wake, {"time_limit": 60_000})
+JOB = Job(TICK, wake, {"time_limit": 60_000})

@@ -7,7 +7,7 @@ with the reason, and the others are done.
 
 import difflib
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -17,8 +17,9 @@ from psycopg import sql
 
 import settings
 from oms_workers import forks
-from oms_workers.base.horizon import Holder, oldest_holder
+from oms_workers.base.horizon import oldest_holder
 from oms_workers.base.interruption import interrupted_by
+from oms_workers.base.report import LOCKED, VacuumReport
 from oms_workers.database import connection_parameters
 from oms_workers.scheduling.run import Run
 
@@ -41,8 +42,6 @@ _OTHERS = {"v": "a view", "i": "an index", "S": "a sequence", "f": "a foreign ta
 
 _OUT_OF_TIME = "57014"
 _LOCKED = "55P03"
-
-LOCKED = "it is locked by another session"
 
 
 @dataclass(frozen=True)
@@ -137,10 +136,12 @@ def _maintain(run: Run, session: psycopg.Connection[Any], name: str) -> Maintain
         what = _OTHERS.get(relation.kind, "no table")
         return Maintained(name, skipped=f"it is {what}, and only tables can be vacuumed")
     dead_before, bytes_before = _measure(session, relation)
-    notices = _vacuum(run, session, relation)
+    report = _vacuum(run, session, relation)
     dead_after, bytes_after = _measure(session, relation)
-    if notices:
-        return Maintained(name, skipped=notices[0], dead_before=dead_before, bytes_before=bytes_before)
+    if report.skipped is not None:
+        return Maintained(name, skipped=report.skipped, dead_before=dead_before, bytes_before=bytes_before)
+    if report.removed is not None and report.left is not None:
+        dead_before, dead_after = report.removed + report.left, report.left
     holder = oldest_holder(session) if dead_after else None
     return Maintained(
         name,
@@ -148,7 +149,7 @@ def _maintain(run: Run, session: psycopg.Connection[Any], name: str) -> Maintain
         dead_after=dead_after,
         bytes_before=bytes_before,
         bytes_after=bytes_after,
-        holder=_shown(holder),
+        holder=None if holder is None else str(holder),
     )
 
 
@@ -192,37 +193,22 @@ def _measure(session: psycopg.Connection[Any], relation: _Relation) -> tuple[int
     return (0, 0) if found is None else (found[0], found[1])
 
 
-def _vacuum(run: Run, session: psycopg.Connection[Any], relation: _Relation) -> Sequence[str]:
-    """Vacuum the table; returns the server's warnings, by which alone it tells that it has skipped it.
+def _vacuum(run: Run, session: psycopg.Connection[Any], relation: _Relation) -> VacuumReport:
+    """Vacuum the table; returns what the server said, by which alone it tells that it has skipped it.
 
     TRUNCATE is left out: at the end it would try for seconds to lock out the readers of the table.
     """
-    warnings: list[str] = []
-
-    def note(diagnostic: psycopg.errors.Diagnostic) -> None:
-        if diagnostic.severity_nonlocalized == "WARNING":
-            warnings.append(_plain(diagnostic.message_primary or ""))
-
+    report = VacuumReport()
     seconds = max(1.0, min(MOST_SECONDS, run.seconds_left()))
     # SQL: a setting of this session, whose connection is outside the pool.
     session.execute("SELECT set_config('statement_timeout', %s, false)", (f"{seconds:.0f}s",))
     table = sql.Identifier(relation.schema, relation.name)
-    session.add_notice_handler(note)
+    # SQL: no model can say it. The name is the catalogue's, and is quoted.
+    statement = sql.SQL("VACUUM (ANALYZE, SKIP_LOCKED, TRUNCATE FALSE, VERBOSE) {}").format(table)
+    session.add_notice_handler(report.note)
     try:
         with interrupted_by(run, session):
-            # SQL: no model can say it. The name is the catalogue's, and is quoted.
-            session.execute(sql.SQL("VACUUM (ANALYZE, SKIP_LOCKED, TRUNCATE FALSE) {}").format(table))
+            session.execute(statement)
     finally:
-        session.remove_notice_handler(note)
-    return warnings
-
-
-def _plain(warning: str) -> str:
-    """Why the table was skipped; the server says it in its own language, and a lock is the usual reason."""
-    if "lock not available" in warning:
-        return LOCKED
-    return f"PostgreSQL says: {warning}"
-
-
-def _shown(holder: Holder | None) -> str | None:
-    return None if holder is None else str(holder)
+        session.remove_notice_handler(report.note)
+    return report

@@ -84,7 +84,7 @@ def up(
             before, after = _watch(supervisor, stop, seconds)
             ran = tasks_that_ran(since)
         moved = {name: after[name] - before[name] for name in ("pulled", "planned")}
-        print(sentence(after), ran, sep="\n")
+        print(ran, sentence(after), sep="\n")
     if seconds is not None and not stop.is_set() and not all(moved.values()):
         raise UpError(f"Orders did not move within {seconds:.0f} s: {moved}. The logs are in {_logs()}.")
 

@@ -17,7 +17,7 @@ from typing import Any
 from oms_workers.database import database_now, transaction
 from oms_workers.scheduling import accounting, clocks, known_cadences, runs
 from oms_workers.scheduling.configurations import TaskPlan
-from oms_workers.scheduling.decision import Verdict, decide, newest_slot, retry_at
+from oms_workers.scheduling.decision import Verdict, retry_at
 from oms_workers.scheduling.models import RunState, SkipReason, Trigger
 from oms_workers.scheduling.orphans import close_orphans
 from oms_workers.scheduling.runs import Attempt, LastRun
@@ -36,14 +36,8 @@ def is_due(plan: TaskPlan) -> datetime | None:
     known = known_cadences.find(plan)
     if known is None or not (plan.enabled and known.enabled) or not clocks.agree(known.now):
         return None
-    slot = newest_slot(known.cadence, known.since, known.now)
-    decision = decide(
-        known.cadence,
-        known.since,
-        enabled=True,
-        row=runs.covering(plan.task, slot) if slot else None,
-        now=known.now,
-        catch_up=plan.catch_up,
+    decision, _ = accounting.judge(
+        plan.task, known.cadence, known.since, enabled=True, now=known.now, catch_up=plan.catch_up
     )
     return None if decision.verdict is Verdict.NOTHING else decision.slot
 
@@ -78,15 +72,8 @@ def _claim(plan: TaskPlan, trigger: Trigger, worker: str, message_slot: datetime
     now = known.now
     if message_slot is not None and now < message_slot <= now + CLOCK_SKEW:
         now = message_slot
-    slot = newest_slot(known.cadence, known.since, now)
-    covering = runs.covering(plan.task, slot) if slot else None
-    decision = decide(
-        known.cadence,
-        known.since,
-        enabled=known.enabled,
-        row=covering,
-        now=now,
-        catch_up=plan.catch_up,
+    decision, covering = accounting.judge(
+        plan.task, known.cadence, known.since, enabled=known.enabled, now=now, catch_up=plan.catch_up
     )
     if decision.slot is None or decision.verdict is Verdict.NOTHING:
         return None
@@ -125,17 +112,17 @@ def succeed(attempt: Attempt, result: dict[str, Any] | None) -> bool:
     return _end(attempt, RunState.SUCCEEDED, result, None, None, attempt.attempts)
 
 
-def fail(attempt: Attempt, error: str, *, result: dict[str, Any] | None = None, manual: bool = False) -> bool:
+def fail(attempt: Attempt, error: str, *, result: dict[str, Any] | None = None) -> bool:
     """End the run as failed. It is tried again after a while, unless it was the last attempt or manual."""
     now = database_now()
-    again = None if manual else retry_at(attempt.attempts - attempt.interruptions, now)
+    again = None if attempt.manual else retry_at(attempt.attempts - attempt.interruptions, now)
     return _end(attempt, RunState.FAILED, result, error, again, attempt.attempts)
 
 
-def stop_early(attempt: Attempt, why: str, result: dict[str, Any] | None, *, manual: bool = False) -> bool:
+def stop_early(attempt: Attempt, why: str, result: dict[str, Any] | None) -> bool:
     """End the run at a batch's end, before its work is done. It is free at once; no attempt is charged."""
     now = database_now()
-    again = None if manual else now
+    again = None if attempt.manual else now
     return _end(attempt, RunState.FAILED, result, why, again, attempt.attempts - 1)
 
 

@@ -38,7 +38,7 @@ def prune(now: datetime) -> int:
 
 
 def prune_workers(now: datetime) -> int:
-    """Delete the dead workers whose runs are deleted too; return how many."""
+    """Delete the dead workers that started longer than `RETENTION` ago; return how many."""
     expired = (Worker.started_at < now - RETENTION, ~holds_lock(Worker.id))
     deleted: int = Worker.delete().where(*expired).execute()
     return deleted

@@ -28,6 +28,12 @@ class Attempt:
     interruptions: int
     worker: str
     started_at: datetime
+    trigger: Trigger
+
+    @property
+    def manual(self) -> bool:
+        """Whether a person asked for it. Then it is never run again by itself."""
+        return self.trigger is Trigger.MANUAL
 
 
 class CoveringRow(NamedTuple):
@@ -171,6 +177,7 @@ def _attempt_columns() -> tuple[Any, ...]:
         ScheduledRun.interruptions,
         ScheduledRun.worker,
         ScheduledRun.started_at,
+        ScheduledRun.trigger,
     )
 
 

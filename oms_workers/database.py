@@ -20,7 +20,6 @@ from peewee import SQL, DataError, IntegrityError, InterfaceError, Model, Operat
 from playhouse.pool import MaxConnectionsExceeded, PooledDatabase
 from playhouse.postgres_ext import PooledPsycopg3Database
 from psycopg.conninfo import conninfo_to_dict
-from psycopg.types.json import Jsonb
 
 import settings
 from oms_workers import forks
@@ -265,10 +264,6 @@ def database_now() -> datetime:
     """PostgreSQL's clock, the one that every process here shares."""
     now: datetime = column(Select([], [fn.clock_timestamp()]).bind(database))[0]
     return now
-
-
-def jsonb(value: Any) -> Jsonb:
-    return Jsonb(value)
 
 
 def sqlstate(error: BaseException) -> str | None:

@@ -20,7 +20,7 @@ from oms_workers.scheduling.configurations import TaskPlan
 from oms_workers.scheduling.decision import Verdict, retry_at
 from oms_workers.scheduling.models import RunState, SkipReason, Trigger
 from oms_workers.scheduling.orphans import close_orphans
-from oms_workers.scheduling.runs import Attempt, LastRun
+from oms_workers.scheduling.runs import Attempt, Ending, LastRun
 
 logger = logging.getLogger(__name__)
 
@@ -109,35 +109,24 @@ def _start(task: str, slot: datetime, trigger: Trigger, worker: str) -> Attempt 
 
 def succeed(attempt: Attempt, result: dict[str, Any] | None) -> bool:
     """End the run well; False where another attempt has taken the row over and will write its end."""
-    return _end(attempt, RunState.SUCCEEDED, result, None, None, attempt.attempts)
+    return _end(attempt, Ending(RunState.SUCCEEDED, result, None, None, attempt.attempts))
 
 
 def fail(attempt: Attempt, error: str, *, result: dict[str, Any] | None = None) -> bool:
     """End the run as failed. It is tried again after a while, unless it was the last attempt or manual."""
     now = database_now()
     again = None if attempt.manual else retry_at(attempt.attempts - attempt.interruptions, now)
-    return _end(attempt, RunState.FAILED, result, error, again, attempt.attempts)
+    return _end(attempt, Ending(RunState.FAILED, result, _stored(error), again, attempt.attempts))
 
 
 def stop_early(attempt: Attempt, why: str, result: dict[str, Any] | None) -> bool:
     """End the run at a batch's end, before its work is done. It is free at once; no attempt is charged."""
-    now = database_now()
-    again = None if attempt.manual else now
-    return _end(attempt, RunState.FAILED, result, why, again, attempt.attempts - 1)
+    again = None if attempt.manual else database_now()
+    return _end(attempt, Ending(RunState.FAILED, result, _stored(why), again, attempt.attempts - 1))
 
 
-def _end(
-    attempt: Attempt,
-    state: RunState,
-    result: dict[str, Any] | None,
-    error: str | None,
-    next_attempt_at: datetime | None,
-    attempts: int,
-) -> bool:
-    text = None if error is None else _storable(error)[:MAX_ERROR_CHARACTERS]
-    ended = runs.end(
-        attempt, state=state, result=result, error=text, next_attempt_at=next_attempt_at, attempts=attempts
-    )
+def _end(attempt: Attempt, ending: Ending) -> bool:
+    ended = runs.end(attempt, ending)
     if not ended:
         logger.warning(
             "Attempt %s of slot %s of %s no longer owns its row; its end is not recorded.",
@@ -148,9 +137,9 @@ def _end(
     return ended
 
 
-def _storable(error: str) -> str:
-    """The text without what PostgreSQL refuses: NUL, and halves of surrogate pairs."""
-    return error.replace("\0", "").encode("utf-8", "replace").decode()
+def _stored(error: str) -> str:
+    """The text cut to what is kept, without what PostgreSQL refuses: NUL, and halves of surrogate pairs."""
+    return error.replace("\0", "").encode("utf-8", "replace").decode()[:MAX_ERROR_CHARACTERS]
 
 
 def last_run(task: str) -> LastRun | None:

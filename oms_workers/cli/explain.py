@@ -158,6 +158,8 @@ def _print_context(context: dict[str, Any]) -> None:
             console().print(f"brought from {transfer['from']}: {_stock(transfer['lines'])}", markup=False)
         if "dropped" in rule:
             console().print(f"dropped: {rule['dropped']}", markup=False)
+        if "passed" in rule:
+            console().print(f"not held: {rule['passed']}", markup=False)
     if "hold_reason" in context:
         console().print(f"to be held: {context['hold_reason']}", markup=False)
     for line in context["unplaced"]:

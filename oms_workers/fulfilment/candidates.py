@@ -7,7 +7,12 @@ from typing import NamedTuple
 from peewee import Value
 
 from oms_workers.database import rows
-from oms_workers.fulfilment.orders_to_plan import ClaimedOrder, ClaimedPackage
+from oms_workers.fulfilment.orders_to_plan import (
+    CLAIMED_ORDER,
+    CLAIMED_PACKAGE,
+    ClaimedOrder,
+    ClaimedPackage,
+)
 from oms_workers.orders.models import CLOSED_LINE_STATUSES, Order, OrderState
 from oms_workers.packages.models import Package, PackageItem, PackageState
 from oms_workers.sets import among, column, fetch, for_change, one_of
@@ -127,7 +132,7 @@ def _few_wait(states: Sequence[PackageState]) -> bool:
 def claim_orders(order_ids: Sequence[int]) -> dict[int, ClaimedOrder]:
     """Lock the planned ones of these orders, skipping those that others work on; by id."""
     query = (
-        Order.select(Order.id, Order.plan_version, Order.facts)
+        Order.select(*CLAIMED_ORDER)
         .where(one_of(Order.id, order_ids), Order.state == OrderState.PLANNED)
         .order_by(Order.id)
     )
@@ -144,9 +149,7 @@ def claim_packages(
     """Lock the packages of these locked orders that are still to be tried, the most urgent first."""
     untried = Package.replanned_at.is_null() | (Package.replanned_at < slot)
     query = (
-        Package.select(
-            Package.id, Package.order, Package.state, Package.replan_attempts, Package.cancel_after
-        )
+        Package.select(*CLAIMED_PACKAGE)
         .where(
             one_of(Package.id, [candidate.package_id for candidate in candidates]),
             one_of(Package.order, orders),

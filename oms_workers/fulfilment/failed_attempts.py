@@ -1,7 +1,7 @@
 """Attempts to plan a package again that placed nothing: counted, traced, and ended after so many."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from peewee import Select, fn
@@ -11,6 +11,7 @@ from oms_workers.database import database
 from oms_workers.fulfilment.models import OrderExecutionPlan, PlanState
 from oms_workers.fulfilment.planning.plans import Plan, ReplacedPackage
 from oms_workers.fulfilment.states import PLAN
+from oms_workers.fulfilment.waits import end_of_wait
 from oms_workers.packages.models import Package, PackageState
 from oms_workers.packages.states import PACKAGE
 from oms_workers.sets import one_of
@@ -43,7 +44,7 @@ def record_failed_attempts(plans: Sequence[Plan], door: Door, *, max_attempts: i
     attempts = [(plan, plan.order.replaces) for plan in plans if plan.order.replaces is not None]
     if not attempts:
         return
-    counted = [_counted(plan, replaced, door.at) for plan, replaced in attempts]
+    counted = [_counted(plan, replaced) for plan, replaced in attempts]
     Package.update_set(counted, fruitless_at=door.at)
     _trace(attempts, door)
     spent = [
@@ -54,11 +55,8 @@ def record_failed_attempts(plans: Sequence[Plan], door: Door, *, max_attempts: i
     door.change(PACKAGE, [_given_up(replaced) for replaced in spent])
 
 
-def _counted(plan: Plan, replaced: ReplacedPackage, at: datetime) -> _Attempt:
-    """What was said first about how long it may wait holds."""
-    cancel_after = replaced.cancel_after
-    if cancel_after is None and plan.cancel_after_days is not None:
-        cancel_after = at + timedelta(days=plan.cancel_after_days)
+def _counted(plan: Plan, replaced: ReplacedPackage) -> _Attempt:
+    cancel_after = end_of_wait(replaced.cancel_after, replaced.since, plan.cancel_after_days)
     return _Attempt(replaced.id, replaced.attempts + 1, cancel_after)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from oms_workers.audit_events.door import Door
 from oms_workers.database import connection, database_now
 from oms_workers.fulfilment.batches import Key, Progress, Source, plan_in_batches
-from oms_workers.fulfilment.orders_to_plan import ClaimedOrder, read_orders
+from oms_workers.fulfilment.orders_to_plan import CLAIMED_ORDER, ClaimedOrder, read_orders
 from oms_workers.fulfilment.planner_input import has_default_location
 from oms_workers.fulfilment.planning.planner import Planner
 from oms_workers.fulfilment.planning.plans import OrderToPlan, Plan
@@ -112,7 +112,7 @@ class WaitingOrders(Source):
 
 def _due(now: datetime) -> Any:
     # The index orders_waiting holds only what waits, the most urgent first.
-    query = Order.select(Order.id, Order.plan_version, Order.facts)
+    query = Order.select(*CLAIMED_ORDER)
     return query.where(among(Order.state, [OrderState.WAITING]), Order.next_plan_at <= now)
 
 

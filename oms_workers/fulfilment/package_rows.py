@@ -4,11 +4,12 @@ Ids are taken in advance, so that rows may refer to one another and each table i
 """
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import NamedTuple
 
 from oms_workers.audit_events.door import Door
 from oms_workers.fulfilment.planning.plans import LineToPlan, Parcel, Plan
+from oms_workers.fulfilment.waits import end_of_wait
 from oms_workers.packages.models import (
     Package,
     PackageItem,
@@ -176,8 +177,8 @@ def _merged(lines: Sequence[LineToPlan]) -> Sequence[LineToPlan]:
 
 
 def _cancel_after(plan: Plan, at: datetime) -> datetime | None:
-    """When the leftovers stop waiting: what was said first holds over later attempts."""
-    said = plan.order.replaces.cancel_after if plan.order.replaces else None
-    if said is not None or plan.cancel_after_days is None:
-        return said
-    return at + timedelta(days=plan.cancel_after_days)
+    """When the leftovers stop waiting. They have waited since the package did that they were a part of."""
+    replaced = plan.order.replaces
+    if replaced is None:
+        return end_of_wait(None, at, plan.cancel_after_days)
+    return end_of_wait(replaced.cancel_after, replaced.since, plan.cancel_after_days)

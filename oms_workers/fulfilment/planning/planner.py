@@ -32,6 +32,7 @@ from oms_workers.fulfilment.planning.trace import (
     NO_STOCK,
     NOT_TOGETHER,
     QUOTA_SPENT,
+    RELEASED,
     Proposal,
     entry,
     sources_of,
@@ -88,9 +89,13 @@ class Planner:
             if not work.open:
                 break
             traces.append(work.apply(rule))
-            if work.open and rule.outcome is not RuleOutcome.NEXT_RULE:
-                work.end_with(rule)
-                break
+            if not work.open or rule.outcome is RuleOutcome.NEXT_RULE:
+                continue
+            if rule.outcome is RuleOutcome.HOLD and order.released:
+                traces[-1]["passed"] = RELEASED
+                continue
+            work.end_with(rule)
+            break
         context: dict[str, Any] = {
             "scenario": scenario.name if scenario else None,
             "rules": traces,

@@ -23,13 +23,14 @@ class LineToPlan(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ReplacedPackage:
-    """The package whose lines are planned again: its state, its fruitless attempts so far, and how long it
-    may wait."""
+    """The package whose lines are planned again: its state, since when it has waited, its fruitless attempts
+    so far, and how long it may wait."""
 
     id: int
     state: IntEnum
     attempts: int
     cancel_after: datetime | None
+    since: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,8 @@ class OrderToPlan:
 
     `attempt` is the number of this attempt, and `packages_before` how many packages the order has had.
     `excluded` are the locations that have rejected a sku of this order. `replaces` is the package whose lines
-    are planned again, or None where the whole order is planned for the first time.
+    are planned again, or None where the whole order is planned for the first time. Where a person has
+    `released` the order with these lines, no rule holds it.
     """
 
     id: int
@@ -49,6 +51,7 @@ class OrderToPlan:
     packages_before: int = 0
     excluded: Mapping[str, frozenset[int]] = field(default_factory=dict)
     replaces: ReplacedPackage | None = None
+    released: bool = False
 
     @property
     def key(self) -> tuple[int, int | None]:

@@ -8,7 +8,7 @@ import logging
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
@@ -24,7 +24,8 @@ from oms_workers.database import (
     transaction,
 )
 from oms_workers.fulfilment.commit import commit_plans
-from oms_workers.fulfilment.planner_input import NoDefaultLocationError, read_planner_input
+from oms_workers.fulfilment.line_up import Key, line_up
+from oms_workers.fulfilment.planner_input import NoDefaultLocationError
 from oms_workers.fulfilment.planning.planner import Planner
 from oms_workers.fulfilment.planning.plans import OrderToPlan, Plan
 from oms_workers.isolation import guarded
@@ -41,10 +42,6 @@ PLANNING_SECONDS = 5.0
 
 #: How often an order may lose its stock to others before it waits.
 MAX_LOSSES = 5
-
-
-#: An order, and the package of it that is planned again, by their ids.
-Key = tuple[int, int | None]
 
 
 class Source(ABC):
@@ -67,6 +64,18 @@ class Source(ABC):
     @abstractmethod
     def read(self, now: datetime) -> list[OrderToPlan]:
         """The orders that were claimed last, to be planned."""
+
+    @abstractmethod
+    def line_up(self, most: int, now: datetime) -> Sequence[Key]:
+        """What was claimed last, and up to `most` that are more urgent and others have claimed, in order."""
+
+    @abstractmethod
+    def demand_of(self, keys: Sequence[Key]) -> Mapping[str, int]:
+        """The units by sku that these want together."""
+
+    @abstractmethod
+    def read_others(self, keys: Sequence[Key], now: datetime) -> list[OrderToPlan]:
+        """Those of them that still wait, which others have claimed, to be planned before one's own."""
 
     @abstractmethod
     def advance(self, limit: int) -> None:
@@ -171,10 +180,11 @@ def _claim_plan_commit(source: Source, progress: Progress, limit: int) -> _Batch
             return _Batch(counts)
         orders = source.read(now)
         with Door(source.actor, now) as door:
-            planner_input = read_planner_input({line.sku for order in orders for line in order.lines})
+            queue = line_up(source, orders, now)
+            planner_input = queue.planner_input
             plans = [
                 plan
-                for order in _in_time(orders, PLANNING_SECONDS)
+                for order in _in_time(queue, PLANNING_SECONDS)
                 if (plan := _plan(source, planner_input.planner, order, door, counts)) is not None
             ]
             placing = [plan for plan in plans if source.places(plan)]

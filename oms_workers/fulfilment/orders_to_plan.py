@@ -70,6 +70,11 @@ class _Line(NamedTuple):
     price: Decimal | None
 
 
+class _Units(NamedTuple):
+    sku: str
+    units: int
+
+
 class _Attempts(NamedTuple):
     order_id: int
     attempts: int
@@ -124,6 +129,21 @@ def read_packages(
             )
         )
     return found
+
+
+def demand_of_orders(order_ids: Sequence[int]) -> dict[str, int]:
+    """The units by sku of the open lines of these orders."""
+    query = OrderItem.select(OrderItem.sku, fn.SUM(OrderItem.quantity).cast("int").alias("units")).where(
+        one_of(OrderItem.order, order_ids), none_of(OrderItem.status, CLOSED_LINE_STATUSES)
+    )
+    return dict(fetch(query.group_by(OrderItem.sku), _Units))
+
+
+def demand_of_packages(package_ids: Sequence[int]) -> dict[str, int]:
+    """The units by sku of what is in these packages."""
+    query = PackageItem.select(PackageItem.sku, fn.SUM(PackageItem.quantity).cast("int").alias("units"))
+    query = query.where(one_of(PackageItem.package, package_ids))
+    return dict(fetch(query.group_by(PackageItem.sku), _Units))
 
 
 def _lines_of_orders(order_ids: Sequence[int]) -> dict[int, tuple[LineToPlan, ...]]:

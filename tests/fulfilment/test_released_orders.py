@@ -4,7 +4,7 @@ import pytest
 
 from oms_workers.database import connection, execute, rows
 from oms_workers.fulfilment.dry_run import plan_without_committing
-from oms_workers.fulfilment.planning import trace
+from oms_workers.fulfilment.planning.planner import RELEASED
 from oms_workers.orders.held_orders import release_order
 from oms_workers.packages.commands.registry import run_command
 from tests.fulfilment.samples import a_scenario, assert_sound, load_merchant
@@ -37,7 +37,7 @@ def test_a_released_order_is_planned_by_the_rules_after_the_one_that_held_it() -
     assert states() == ["planned"]
     assert packages() == [("P1-1", "GEBZE", 100), ("P1-2", "IZMIR", 100)]
     (plan,) = rows("SELECT context FROM order_execution_plans WHERE attempt = 2")
-    assert plan.context["rules"][0]["passed"] == trace.RELEASED
+    assert plan.context["rules"][0]["passed"] == RELEASED
     assert_sound()
 
 

@@ -32,12 +32,14 @@ from oms_workers.fulfilment.planning.trace import (
     NO_STOCK,
     NOT_TOGETHER,
     QUOTA_SPENT,
-    RELEASED,
     Proposal,
     entry,
     sources_of,
     trace_of,
 )
+
+#: Why a rule that holds did not: what it could not place went on to the next rule.
+RELEASED = "a person has released the order with these lines"
 
 
 def plan_orders(
@@ -60,6 +62,7 @@ class Planner:
         self._scenarios = scenarios
         self._stock = {sku: dict(places) for sku, places in stock.items()}
         self._packages = {location.id: location.open_packages for location in locations}
+        self._quotas = {location.id: location.quota for location in locations if location.quota is not None}
         self._sieve = Sieve([*locations])
 
     def has_any_of(self, order: OrderToPlan) -> bool:
@@ -68,6 +71,21 @@ class Planner:
             units > 0 and location_id not in order.excluded.get(line.sku, ())
             for line in order.lines
             for location_id, units in self._stock.get(line.sku, {}).items()
+        )
+
+    def scarce(self, demand: Mapping[str, int]) -> set[str]:
+        """The skus of which a location that has some has less than is wanted altogether."""
+        return {
+            sku
+            for sku, wanted_units in demand.items()
+            if any(0 < units < wanted_units for units in self._stock.get(sku, {}).values())
+        }
+
+    def may_fill_up(self, orders: int) -> bool:
+        """Whether so many orders could use up what a location's quota still allows."""
+        return any(
+            self._packages[location_id] < quota <= self._packages[location_id] + orders
+            for location_id, quota in self._quotas.items()
         )
 
     def plan(self, order: OrderToPlan) -> Plan:

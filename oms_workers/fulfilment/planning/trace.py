@@ -21,9 +21,6 @@ EXCLUDED = "has rejected what it has of what is left"
 QUOTA_SPENT = "has as many open packages as its quota allows"
 DROPPED = "would have been chosen, but the rule's result was dropped"
 
-#: Why a rule that holds did not: what it could not place went on to the next rule.
-RELEASED = "a person has released the order with these lines"
-
 #: The verdicts on locations as sources of a transfer.
 DESTINATION = "is where the rest is to be brought"
 NOT_MISSING = "has none of what is missing there"

@@ -11,7 +11,6 @@ from oms_workers.database import database
 from oms_workers.fulfilment.models import OrderExecutionPlan, PlanState
 from oms_workers.fulfilment.planning.plans import Plan, ReplacedPackage
 from oms_workers.fulfilment.states import PLAN
-from oms_workers.fulfilment.waits import end_of_wait
 from oms_workers.packages.models import Package, PackageState
 from oms_workers.packages.states import PACKAGE
 from oms_workers.sets import one_of
@@ -44,7 +43,7 @@ def record_failed_attempts(plans: Sequence[Plan], door: Door, *, max_attempts: i
     attempts = [(plan, plan.order.replaces) for plan in plans if plan.order.replaces is not None]
     if not attempts:
         return
-    counted = [_counted(plan, replaced) for plan, replaced in attempts]
+    counted = [_counted(plan, replaced, door.at) for plan, replaced in attempts]
     Package.update_set(counted, fruitless_at=door.at)
     _trace(attempts, door)
     spent = [
@@ -55,9 +54,8 @@ def record_failed_attempts(plans: Sequence[Plan], door: Door, *, max_attempts: i
     door.change(PACKAGE, [_given_up(replaced) for replaced in spent])
 
 
-def _counted(plan: Plan, replaced: ReplacedPackage) -> _Attempt:
-    cancel_after = end_of_wait(replaced.cancel_after, replaced.since, plan.cancel_after_days)
-    return _Attempt(replaced.id, replaced.attempts + 1, cancel_after)
+def _counted(plan: Plan, replaced: ReplacedPackage, at: datetime) -> _Attempt:
+    return _Attempt(replaced.id, replaced.attempts + 1, plan.end_of_wait(at))
 
 
 def _given_up(replaced: ReplacedPackage) -> Change:

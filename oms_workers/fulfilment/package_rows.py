@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 from oms_workers.audit_events.door import Door
 from oms_workers.fulfilment.planning.plans import LineToPlan, Parcel, Plan
-from oms_workers.fulfilment.waits import end_of_wait
 from oms_workers.packages.models import (
     Package,
     PackageItem,
@@ -126,7 +125,7 @@ class PackageRows:
         name, place = f"{order.id}-{number}", parcel.location_id
         waits = state is PackageState.OUT_OF_STOCK
         attempts = order.replaces.attempts if waits and order.replaces else 0
-        cancel_after = _cancel_after(plan, at) if waits else None
+        cancel_after = plan.end_of_wait(at) if waits else None
         tried_at = at if waits and order.replaces else None
         self.packages.append(
             NewPackage(
@@ -174,11 +173,3 @@ def _merged(lines: Sequence[LineToPlan]) -> Sequence[LineToPlan]:
             line if before is None else line._replace(quantity=before.quantity + line.quantity)
         )
     return [*merged.values()]
-
-
-def _cancel_after(plan: Plan, at: datetime) -> datetime | None:
-    """When the leftovers stop waiting. They have waited since the package did that they were a part of."""
-    replaced = plan.order.replaces
-    if replaced is None:
-        return end_of_wait(None, at, plan.cancel_after_days)
-    return end_of_wait(replaced.cancel_after, replaced.since, plan.cancel_after_days)

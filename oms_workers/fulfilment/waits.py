@@ -5,13 +5,14 @@ A package that finds stock is told by its next attempt. What has no stock anywhe
 """
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from peewee import fn
 
 from oms_workers.database import connection, transaction
 from oms_workers.fulfilment.models import Scenario
+from oms_workers.fulfilment.planning.plans import end_of_wait
 from oms_workers.fulfilment.planning.scenarios import RuleOutcome, ScenarioSpec
 from oms_workers.fulfilment.scenarios import active_scenarios
 from oms_workers.orders.models import IS_RELEASED, Order
@@ -33,11 +34,6 @@ class _Waiting(NamedTuple):
 class _Asked(NamedTuple):
     id: int
     cancel_after: datetime | None
-
-
-def end_of_wait(said: datetime | None, since: datetime, days: int | None) -> datetime | None:
-    """When a package that waits since then is cancelled; what was said first about it holds."""
-    return said if said is not None or days is None else since + timedelta(days=days)
 
 
 def limit_waits(run: Run) -> int:

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import IntEnum
 from typing import Any, NamedTuple
@@ -127,6 +127,13 @@ class Plan:
                 wanted[line.sku, location_id] += line.quantity
         return wanted
 
+    def end_of_wait(self, at: datetime) -> datetime | None:
+        """When what is left is cancelled, if it waits from `at` on, or since the package that it replaces."""
+        replaced = self.order.replaces
+        if replaced is None:
+            return end_of_wait(None, at, self.cancel_after_days)
+        return end_of_wait(replaced.cancel_after, replaced.since, self.cancel_after_days)
+
 
 @dataclass(slots=True)
 class Offer:
@@ -176,3 +183,8 @@ def wanted(lines: Sequence[LineToPlan]) -> dict[str, int]:
 def value_of(lines: Sequence[LineToPlan]) -> Decimal:
     """What the lines are worth; a line without a price is worth nothing."""
     return sum(((line.price or Decimal(0)) * line.quantity for line in lines), Decimal(0))
+
+
+def end_of_wait(said: datetime | None, since: datetime, days: int | None) -> datetime | None:
+    """When a package that waits since then is cancelled; what was said first about it holds."""
+    return said if said is not None or days is None else since + timedelta(days=days)

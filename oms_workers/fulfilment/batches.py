@@ -24,8 +24,8 @@ from oms_workers.database import (
     transaction,
 )
 from oms_workers.fulfilment.commit import commit_plans
-from oms_workers.fulfilment.line_up import Key, line_up
-from oms_workers.fulfilment.planner_input import NoDefaultLocationError
+from oms_workers.fulfilment.line_up import MOST_AHEAD, Key, line_up
+from oms_workers.fulfilment.planner_input import NoDefaultLocationError, PlannerInput, read_planner_input
 from oms_workers.fulfilment.planning.planner import Planner
 from oms_workers.fulfilment.planning.plans import OrderToPlan, Plan
 from oms_workers.isolation import guarded
@@ -180,8 +180,7 @@ def _claim_plan_commit(source: Source, progress: Progress, limit: int) -> _Batch
             return _Batch(counts)
         orders = source.read(now)
         with Door(source.actor, now) as door:
-            queue = line_up(source, orders, now)
-            planner_input = queue.planner_input
+            planner_input, queue = _read_input(source, orders, now)
             plans = [
                 plan
                 for order in _in_time(queue, PLANNING_SECONDS)
@@ -194,6 +193,16 @@ def _claim_plan_commit(source: Source, progress: Progress, limit: int) -> _Batch
             counts += source.finish(door, written, [plan for plan in plans if not source.places(plan)])
             counts += source.give_up(door, _tired(progress, losers))
     return _Batch(counts, [*lost])
+
+
+def _read_input(
+    source: Source, orders: Sequence[OrderToPlan], now: datetime
+) -> tuple[PlannerInput, Iterable[OrderToPlan]]:
+    """What a batch is planned with, and its orders in turn; usually no others are more urgent."""
+    keys = source.line_up(MOST_AHEAD, now)
+    if len(keys) > len(orders):
+        return line_up(source, keys, orders, now)
+    return read_planner_input({line.sku for order in orders for line in order.lines}), orders
 
 
 def _in_time(orders: Iterable[OrderToPlan], seconds: float) -> Iterator[OrderToPlan]:

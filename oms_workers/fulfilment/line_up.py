@@ -12,10 +12,9 @@ takes is missing for another.
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from oms_workers.fulfilment.planner_input import PlannerInput, read_planner_input
 from oms_workers.fulfilment.planning.planner import Planner
@@ -35,10 +34,7 @@ AHEAD_SECONDS = 2.0
 
 
 class Queue(Protocol):
-    """Where a batch comes from, asked about those that stand before it."""
-
-    def line_up(self, most: int, now: datetime) -> Sequence[Key]:
-        """What was claimed last, and what is more urgent and others have, the most urgent first."""
+    """Where a batch comes from, asked about the orders of others that stand before it."""
 
     def demand_of(self, keys: Sequence[Key]) -> Mapping[str, int]:
         """The units by sku that these want together."""
@@ -47,48 +43,45 @@ class Queue(Protocol):
         """Those of them that still wait, not locked, to be planned."""
 
 
-@dataclass(frozen=True)
-class LineUp:
-    """Orders to be planned, the most urgent first, and those of others that go before each, by its key."""
+class Queued(NamedTuple):
+    """What a batch is planned with, and its orders. Each comes when those before it have taken theirs."""
 
     planner_input: PlannerInput
-    orders: Sequence[OrderToPlan]
-    before: Mapping[Key, Sequence[OrderToPlan]] = field(default_factory=dict)
-
-    def __iter__(self) -> Iterator[OrderToPlan]:
-        """Each order, when those that go before it have taken what is theirs."""
-        deadline = time.monotonic() + AHEAD_SECONDS
-        for order in self.orders:
-            for other in self.before.get(order.key, ()):
-                if time.monotonic() < deadline:
-                    _anticipate(self.planner_input.planner, other)
-            yield order
+    orders: Iterable[OrderToPlan]
 
 
-def line_up(queue: Queue, orders: Sequence[OrderToPlan], now: datetime) -> LineUp:
-    """Read what the orders of a batch are planned with, and who goes before them.
+def line_up(queue: Queue, keys: Sequence[Key], orders: Sequence[OrderToPlan], now: datetime) -> Queued:
+    """Read what a batch is planned with, and put its orders behind those of `keys` that are before them.
 
     Raises `NoDefaultLocationError`.
     """
-    own = _demand(orders)
-    keys = queue.line_up(MOST_AHEAD, now)
     mine = {order.key for order in orders}
     ahead = [key for key in keys if key not in mine]
-    demand = own + Counter(queue.demand_of(ahead)) if ahead else own
+    demand = _demand(orders) + Counter(queue.demand_of(ahead))
     planner_input = read_planner_input(demand)
-    if not ahead:
-        return LineUp(planner_input, orders)
     scarce = planner_input.planner.scarce(demand)
     may_fill_up = planner_input.planner.may_fill_up(len(keys))
     if not scarce and not may_fill_up:
-        return LineUp(planner_input, orders)
+        return Queued(planner_input, orders)
     # Only now, after the stock was read: what was committed before that has taken its stock already.
     others = {
         other.key: other
         for other in queue.read_others(ahead, now)
         if may_fill_up or any(line.sku in scarce for line in other.lines)
     }
-    return LineUp(planner_input, orders, _places(keys, mine, others))
+    return Queued(planner_input, _behind(_places(keys, mine, others), orders, planner_input.planner))
+
+
+def _behind(
+    before: Mapping[Key, Sequence[OrderToPlan]], orders: Sequence[OrderToPlan], planner: Planner
+) -> Iterator[OrderToPlan]:
+    """Each order, when those that go before it have taken what is theirs."""
+    deadline = time.monotonic() + AHEAD_SECONDS
+    for order in orders:
+        for other in before.get(order.key, ()):
+            if time.monotonic() < deadline:
+                _anticipate(planner, other)
+        yield order
 
 
 def _places(

@@ -10,7 +10,7 @@ import pytest
 
 import settings
 from oms_workers.database import connection, connection_parameters, execute, rows
-from oms_workers.fulfilment import first_planning, line_up, replanning
+from oms_workers.fulfilment import batches, first_planning, line_up, replanning
 from tests.fulfilment.samples import a_scenario, assert_sound, load_merchant
 from tests.fulfilment.steps import PLACES, out_of_stock, plan_all, replan, run_planners, set_stock
 
@@ -232,6 +232,7 @@ def test_stock_that_was_committed_before_it_was_read_is_not_taken_twice(
         return real(skus)
 
     monkeypatch.setattr(line_up, "read_planner_input", read)
+    monkeypatch.setattr(batches, "read_planner_input", read)
     plan_all()
 
     assert served() == [0, 1]

@@ -13,13 +13,15 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
-from peewee import DataError, IntegrityError, OperationalError
+from peewee import DataError, IntegrityError, InterfaceError, OperationalError
 
 from oms_workers.audit_events.door import Door
 from oms_workers.database import (
     concerns_what_is_written,
     connection,
     database_now,
+    is_unreachable,
+    replace_connection,
     retry_transient,
     transaction,
 )
@@ -114,12 +116,14 @@ class Source(ABC):
 class Progress:
     """What a run has done so far.
 
-    `claimed` are the orders of the batch at hand. `singly` is how many are still planned one by one, after a
+    `claimed` are the orders of the batch at hand, and `slowest` is the one of them whose planning took most
+    seconds. `singly` is how many are still planned one by one, after a
     batch that could not be written. `losses` counts by order how often others took its stock.
     """
 
     counts: Counter[str]
     claimed: Sequence[Key] = ()
+    slowest: tuple[float, Key] | None = None
     singly: int = 0
     losses: Counter[Key] = field(default_factory=Counter)
 
@@ -152,10 +156,13 @@ def plan_in_batches(run: Run, source: Source, progress: Progress) -> dict[str, i
 def _plan_batch(source: Source, progress: Progress) -> None:
     """Plan one batch in a transaction of its own; a batch of one that cannot be written is put off."""
     limit = 1 if progress.singly > 0 else source.batch
-    progress.claimed = ()
+    progress.claimed, progress.slowest = (), None
     try:
         batch = retry_transient(lambda: _claim_plan_commit(source, progress, limit))
-    except (DataError, IntegrityError, OperationalError) as error:
+    except (DataError, IntegrityError, InterfaceError, OperationalError) as error:
+        if is_unreachable(error) and progress.slowest is not None and progress.slowest[0] > PLANNING_SECONDS:
+            progress.counts.update(_put_off_slowest(source, progress.slowest, error))
+            return
         if not concerns_what_is_written(error):
             raise
         if limit > 1:
@@ -183,7 +190,7 @@ def _claim_plan_commit(source: Source, progress: Progress, limit: int) -> _Batch
             planner_input, queue = _read_input(source, orders, now)
             plans = [
                 plan
-                for order in _in_time(queue, PLANNING_SECONDS)
+                for order in _in_time(queue, progress)
                 if (plan := _plan(source, planner_input.planner, order, door, counts)) is not None
             ]
             placing = [plan for plan in plans if source.places(plan)]
@@ -205,13 +212,20 @@ def _read_input(
     return read_planner_input({line.sku for order in orders for line in order.lines}), orders
 
 
-def _in_time(orders: Iterable[OrderToPlan], seconds: float) -> Iterator[OrderToPlan]:
-    """The first order, and the others for as long as so many seconds have not passed."""
-    deadline = time.monotonic() + seconds
+def _in_time(orders: Iterable[OrderToPlan], progress: Progress) -> Iterator[OrderToPlan]:
+    """The first order, and the others until `PLANNING_SECONDS` have passed; notes which took longest."""
+    deadline = time.monotonic() + PLANNING_SECONDS
     for order in orders:
+        begun = time.monotonic()
         yield order
+        taken = (time.monotonic() - begun, order.key)
+        progress.slowest = taken if progress.slowest is None else max(progress.slowest, taken, key=_seconds)
         if time.monotonic() > deadline:
             return
+
+
+def _seconds(taken: tuple[float, Key]) -> float:
+    return taken[0]
 
 
 def _plan(
@@ -242,6 +256,17 @@ def _put_off_claimed(source: Source, progress: Progress, error: Exception) -> _B
         problem = f"{_name_of(key)} cannot be put off and is tried again by the next run"
         guarded(_put_off, source, key, str(error), problem=problem)
     return _Batch(Counter(failed=len(progress.claimed)))
+
+
+def _put_off_slowest(source: Source, slowest: tuple[float, Key], error: Exception) -> Counter[str]:
+    """PostgreSQL ends a session that is silent in a transaction, which this order was planned for so long."""
+    seconds, key = slowest
+    replace_connection()
+    logger.error("%s took %.0f s to plan, and the connection was lost: %s", _name_of(key), seconds, error)
+    problem = f"{_name_of(key)} cannot be put off and is tried again by the next run"
+    reason = f"planning it took {seconds:.0f} s, in which PostgreSQL ended the session"
+    guarded(_put_off, source, key, reason, problem=problem)
+    return Counter(failed=1)
 
 
 def _put_off(source: Source, key: Key, problem: str) -> bool:

@@ -27,7 +27,12 @@ from oms_workers.database import (
 )
 from oms_workers.fulfilment.commit import commit_plans
 from oms_workers.fulfilment.line_up import MOST_AHEAD, Key, line_up
-from oms_workers.fulfilment.planner_input import NoDefaultLocationError, PlannerInput, read_planner_input
+from oms_workers.fulfilment.planner_input import (
+    NoDefaultLocationError,
+    PlannerInput,
+    count_locations,
+    read_planner_input,
+)
 from oms_workers.fulfilment.planning.planner import Planner
 from oms_workers.fulfilment.planning.plans import OrderToPlan, Plan
 from oms_workers.isolation import guarded
@@ -41,6 +46,10 @@ WAITING_FOR_DEFAULT_LOCATION = "waiting_for_default_location"
 #: How long a batch may be planned while its orders are locked; what is left of it is the next one's. Far from
 #: `IDLE_IN_TRANSACTION_TIMEOUT_SECONDS`, and short enough that a worker that is to stop does.
 PLANNING_SECONDS = 5.0
+
+#: Orders × locations of one batch: of each order's skus the stock of every location is in memory. A merchant
+#: with a thousand stores has 250 orders in a batch, whose stock takes some 50 MB.
+MOST_CELLS = 250_000
 
 #: How often an order may lose its stock to others before it waits.
 MAX_LOSSES = 5
@@ -116,12 +125,13 @@ class Source(ABC):
 class Progress:
     """What a run has done so far.
 
-    `claimed` are the orders of the batch at hand, and `slowest` is the one of them whose planning took most
-    seconds. `singly` is how many are still planned one by one, after a
-    batch that could not be written. `losses` counts by order how often others took its stock.
+    `most` is how many orders a batch has, and `claimed` are those of the batch at hand. `slowest` is the one
+    of them whose planning took most seconds. `singly` is how many are still planned one by one, after a batch
+    that could not be written. `losses` counts by order how often others took its stock.
     """
 
     counts: Counter[str]
+    most: int = 1
     claimed: Sequence[Key] = ()
     slowest: tuple[float, Key] | None = None
     singly: int = 0
@@ -141,6 +151,7 @@ def plan_in_batches(run: Run, source: Source, progress: Progress) -> dict[str, i
     Without a default location nothing is planned: what waits goes on waiting, and is counted.
     """
     with connection():
+        progress.most = min(source.batch, max(1, MOST_CELLS // max(1, count_locations())))
         try:
             while source.look():
                 _plan_batch(source, progress)
@@ -155,7 +166,7 @@ def plan_in_batches(run: Run, source: Source, progress: Progress) -> dict[str, i
 
 def _plan_batch(source: Source, progress: Progress) -> None:
     """Plan one batch in a transaction of its own; a batch of one that cannot be written is put off."""
-    limit = 1 if progress.singly > 0 else source.batch
+    limit = 1 if progress.singly > 0 else progress.most
     progress.claimed, progress.slowest = (), None
     try:
         batch = retry_transient(lambda: _claim_plan_commit(source, progress, limit))

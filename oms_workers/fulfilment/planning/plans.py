@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import IntEnum
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 #: Units that may be taken, by sku and location's id.
 Available = dict[str, dict[int, int]]
@@ -137,18 +137,22 @@ class Plan:
 
 @dataclass(slots=True)
 class Offer:
-    """What a location has of the skus that are left, and what the rule's ranking compares of it.
-
-    `amount` are the units that the order can use, and `heap` all that there are of its skus.
-    `open_packages` are those that it still has to pack, with the ones planned a moment ago.
-    """
+    """What a location has of the skus that are left, and what the rule's ranking has compared of it."""
 
     location: LocationToPlan
     stock: dict[str, int]
-    amount: int
-    heap: int
-    open_packages: int = 0
     values: dict[str, float | None] = field(default_factory=dict)
+
+
+class Offers(Protocol):
+    """Offers by rank, which are made when they are asked for, and their locations, which are known."""
+
+    @property
+    def locations(self) -> Sequence[LocationToPlan]: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, place: int, /) -> Offer: ...
 
 
 #: What a rule gives to each location that it uses, in the order in which it came to them.

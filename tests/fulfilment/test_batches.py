@@ -251,3 +251,22 @@ def test_an_order_is_not_put_off_for_a_connection_that_it_did_not_cost(
 
     replace_connection()
     assert rows("SELECT id FROM orders WHERE next_plan_at > now()") == []
+
+
+@pytest.mark.parametrize(("most_cells", "sizes"), [(6, [2, 2, 1]), (100, [5]), (1, [1] * 5)])
+def test_a_batch_has_as_many_orders_as_their_stock_at_all_locations_has_room_for(
+    monkeypatch: pytest.MonkeyPatch, most_cells: int, sizes: list[int]
+) -> None:
+    load_merchant(PLACES, {("CHAIR", "IZMIR"): 5}, GREEDY)
+    store_orders(*(an_order(key, skus=("CHAIR",)) for key in range(1, 6)))
+    monkeypatch.setattr(batches, "MOST_CELLS", most_cells)
+    real, written = batches.commit_plans, []
+
+    def commit(plans: Any, *arguments: Any) -> Any:
+        written.append(len(plans))
+        return real(plans, *arguments)
+
+    monkeypatch.setattr(batches, "commit_plans", commit)
+
+    assert plan_waiting_orders(a_run())["orders"] == 5
+    assert written == sizes

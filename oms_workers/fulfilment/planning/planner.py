@@ -307,6 +307,8 @@ class _Work:
         return None
 
     def _left_by(self, proposal: Proposal) -> list[LineToPlan]:
+        if len(proposal.parts) == 1 and proposal.parts[0][1] == self.open:
+            return []
         taken: dict[int, int] = {}
         for _, lines in [*proposal.parts, *proposal.transfers]:
             for line in lines:
@@ -328,4 +330,5 @@ class _Work:
             own, brought = self.parcels.setdefault(offer.location.id, ([], []))
             own.extend(lines)
             brought.extend(PlannedTransfer(source.location.id, moved) for source, moved in proposal.transfers)
-        self._supply = Supply(self.open, self._stock, self._order.excluded)
+        if self.open:
+            self._supply = Supply(self.open, self._stock, self._order.excluded)

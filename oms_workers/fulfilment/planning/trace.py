@@ -5,7 +5,6 @@ may have a thousand stores. So those that were chosen are all kept, of each othe
 the rest is counted.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -44,22 +43,22 @@ class Verdicts:
 
     def __init__(self) -> None:
         self.shown: list[dict[str, Any]] = []
-        self.counts: Counter[str] = Counter()
+        self.counts: dict[str, int] = {}
 
     def wants(self, verdict: str) -> bool:
         """Whether another location with this verdict would be shown."""
-        return self.counts[verdict] < FEW
+        return self.counts.get(verdict, 0) < FEW
 
     def add(self, verdict: str, entry: dict[str, Any] | None) -> None:
         """Count a location, and show it while there are few; then its entry need not be made."""
         if entry is not None and self.wants(verdict):
             self.shown.append(entry)
-        self.counts[verdict] += 1
+        self.counts[verdict] = self.counts.get(verdict, 0) + 1
 
     def count(self, verdict: str, locations: int) -> None:
         """Count so many locations more, of which none is shown."""
         if locations:
-            self.counts[verdict] += locations
+            self.counts[verdict] = self.counts.get(verdict, 0) + locations
 
     @property
     def more(self) -> dict[str, int]:
@@ -102,11 +101,12 @@ def trace_of(
 def table(name: str, verdicts: Sequence[Verdicts]) -> dict[str, Any]:
     """The locations that are shown, and by verdict how many are not."""
     table: dict[str, Any] = {name: [entry for each in verdicts for entry in each.shown]}
-    more: Counter[str] = Counter()
+    more: dict[str, int] = {}
     for each in verdicts:
-        more.update(each.more)
+        for verdict, count in each.more.items():
+            more[verdict] = more.get(verdict, 0) + count
     if more:
-        table[f"more_{name}"] = dict(more)
+        table[f"more_{name}"] = more
     return table
 
 

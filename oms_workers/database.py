@@ -212,6 +212,16 @@ def abandon_connection() -> None:
     if database.is_closed():
         return
     logger.warning("A connection was left open. It is closed, and what was not committed is rolled back.")
+    _discard()
+
+
+def replace_connection() -> None:
+    """Give this thread another connection for the one that was lost. Raises `OperationalError`."""
+    _discard()
+    _open()
+
+
+def _discard() -> None:
     while database.in_transaction():
         database.pop_transaction()
     database.manual_close()

@@ -48,6 +48,8 @@ def test_a_process_that_does_not_end_is_ended(hang: str) -> None:
 
     assert time.monotonic() - started < 10
     assert ended.returncode == 1
+    # It says where its threads were.
+    assert "(most recent call first)" in ended.stderr
 
 
 def test_a_process_that_ends_by_itself_is_left_alone() -> None:

@@ -27,6 +27,7 @@ class _HeldOrder(NamedTuple):
 def release_order(name: str, *, actor: str, reason: str | None = None) -> None:
     """Let what is held under this number or Omnitron key be planned again, with the scenarios of then.
 
+    No rule holds it again, unless its lines change.
     Raises `NotHeldError` for an order that is not held, or not there, and `AmbiguousOrderError` for a name
     that may mean several orders.
     """
@@ -59,7 +60,9 @@ def _release(condition: Any, actor: str, reason: str | None) -> int:
             content = {"reason": reason} if reason else {}
             with Door(actor, database_now()) as door:
                 door.change(ORDER, [_released(id_, content) for id_ in ids])
-                Order.update({Order.next_plan_at: door.at}).where(one_of(Order.id, ids)).execute()
+                # The door has moved the version, for which the release holds.
+                released = {Order.next_plan_at: door.at, Order.released_version: Order.plan_version}
+                Order.update(released).where(one_of(Order.id, ids)).execute()
         return len(ids)
 
 

@@ -2,7 +2,16 @@
 
 from enum import StrEnum
 
-from peewee import BigAutoField, BigIntegerField, DecimalField, ForeignKeyField, IntegerField, TextField
+from peewee import (
+    BigAutoField,
+    BigIntegerField,
+    DecimalField,
+    ForeignKeyField,
+    IntegerField,
+    TextField,
+    Value,
+    fn,
+)
 from playhouse.postgres_ext import BinaryJSONField, DateTimeTZField
 
 from oms_workers.database import Table
@@ -45,7 +54,11 @@ CLOSED_LINE_STATUSES = (
 
 
 class Order(Table):
-    """An order as it was pulled. `facts` is what scenarios ask about, `payload` is all that Omnitron said."""
+    """An order as it was pulled. `facts` is what scenarios ask about, `payload` is all that Omnitron said.
+
+    While `released_version` is its `plan_version`, a person has let go the order with just these lines, and
+    no rule holds it.
+    """
 
     id = BigAutoField()
     omnitron_id = BigIntegerField(unique=True)
@@ -56,6 +69,7 @@ class Order(Table):
     channel = TextField(null=True)
     priority = IntegerField(default=0)
     plan_version = IntegerField(default=0)
+    released_version = IntegerField(null=True)
     placed_at = DateTimeTZField()
     promised_at = DateTimeTZField(null=True)
     modified_at = DateTimeTZField(null=True)
@@ -66,6 +80,10 @@ class Order(Table):
 
     class Meta:
         table_name = "orders"
+
+
+#: Whether a person has let the order go with just these lines.
+IS_RELEASED = fn.COALESCE(Order.released_version == Order.plan_version, Value(value=False))
 
 
 class OrderItem(Table):

@@ -25,7 +25,7 @@ from oms_workers.scheduling.models import Trigger
 from oms_workers.scheduling.operation import Operation, TaskFunction
 from oms_workers.scheduling.run import Run
 from oms_workers.scheduling.runs import Attempt
-from oms_workers.scheduling.table import Task, task_of
+from oms_workers.scheduling.table import Task, find
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ def job_of(operation: Operation) -> Job:
     """What a worker does when a message for the operation comes."""
 
     def on_message() -> None:
-        _handle_message(task_of(operation.name))
+        _handle_message(find(operation.name))
 
     on_message.__doc__ = operation.function.__doc__
     options = {
@@ -95,13 +95,12 @@ def run_manually(task: Task, **arguments: Any) -> tuple[str, dict[str, Any] | No
     attempt = _claim(
         task,
         lambda worker: ledger.claim_manually(task.path, worker=worker, wait=stopping.wait),
-        manual=True,
     )
     if attempt is None:
         raise AnotherRunLivesError(
             f"Another run of {task.name} is at work; wait for its end, or see `oms status`."
         )
-    return _run_attempt(task, attempt, {**task.arguments, **arguments}, manual=True)
+    return _run_attempt(task, attempt, {**task.arguments, **arguments})
 
 
 def _handle_message(task: Task) -> None:
@@ -121,13 +120,12 @@ def _handle_message(task: Task) -> None:
             wait=stopping.wait,
             message_slot=plan.cadence.latest(datetime.fromisoformat(options["scheduled_at"])),
         ),
-        manual=False,
     )
     if attempt is not None:
-        _run_attempt(task, attempt, task.arguments, manual=False)
+        _run_attempt(task, attempt, task.arguments)
 
 
-def _claim(task: Task, take: Callable[[str], Attempt | None], *, manual: bool) -> Attempt | None:
+def _claim(task: Task, take: Callable[[str], Attempt | None]) -> Attempt | None:
     """Claim a run with `take`, and remember that this process works on it.
 
     A row may carry our id although no thread works on it: such a row was abandoned. The lock for each task
@@ -149,7 +147,7 @@ def _claim(task: Task, take: Callable[[str], Attempt | None], *, manual: bool) -
                     return None
                 if earlier := AT_WORK.working_on(task.path):
                     AT_WORK.lose(earlier)
-                    ledger.stop_early(attempt, STILL_AT_WORK, None, manual=manual)
+                    ledger.stop_early(attempt, STILL_AT_WORK, None)
                     logger.warning("%s is not run: %s.", task.name, STILL_AT_WORK)
                     return None
                 AT_WORK.begin(attempt)
@@ -167,18 +165,18 @@ def _close_abandoned(task: str, worker: str) -> None:
 
 
 def _run_attempt(
-    task: Task, attempt: Attempt, arguments: Mapping[str, Any], *, manual: bool
+    task: Task, attempt: Attempt, arguments: Mapping[str, Any]
 ) -> tuple[str, dict[str, Any] | None]:
     lateness = (attempt.started_at - attempt.slot).total_seconds()
     logger.info("%s started, %.2f s after its slot %s.", task.name, lateness, attempt.slot.isoformat())
     try:
-        return _call_and_record(task, attempt, arguments, manual=manual)
+        return _call_and_record(task, attempt, arguments)
     finally:
         AT_WORK.end(attempt)
 
 
 def _call_and_record(
-    task: Task, attempt: Attempt, arguments: Mapping[str, Any], *, manual: bool
+    task: Task, attempt: Attempt, arguments: Mapping[str, Any]
 ) -> tuple[str, dict[str, Any] | None]:
     """Call the task's own function, and record in the ledger how the run ended."""
     operation = task.operation
@@ -194,16 +192,16 @@ def _call_and_record(
     except BaseException as error:
         problem = f"{type(error).__name__}: {error}"
         logger.warning("%s failed in its slot %s: %s", task.name, attempt.slot.isoformat(), problem)
-        _record(lambda: ledger.fail(attempt, problem, manual=manual), attempt)
+        _record(lambda: ledger.fail(attempt, problem), attempt)
         raise
     if run.stopped_by is None:
         _record(lambda: ledger.succeed(attempt, result), attempt)
         logger.info("%s is done: %s", task.name, result)
         return "succeeded", result
     why = run.stopped_by
-    _record(lambda: ledger.stop_early(attempt, why, result, manual=manual), attempt)
+    _record(lambda: ledger.stop_early(attempt, why, result), attempt)
     logger.info("%s %s; so far: %s", task.name, why, result)
-    if not manual:
+    if not attempt.manual:
         send(task, attempt.slot, Trigger.TICK)
     return "stopped", result
 

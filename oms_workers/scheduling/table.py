@@ -101,11 +101,6 @@ def tasks() -> list[Task]:
     return [*_tasks.values()]
 
 
-def task_of(path: str) -> Task:
-    """The row of an actor. Raises `UnknownTaskError`."""
-    return find(path)
-
-
 def find(name: str) -> Task:
     """The row that has this name, env_key or path. Raises `UnknownTaskError`."""
     for task in tasks():

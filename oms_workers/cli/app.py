@@ -8,6 +8,7 @@ import typer
 import settings
 from oms_workers import __version__
 from oms_workers.cli import (
+    audit,
     check,
     command,
     explain,
@@ -45,6 +46,7 @@ app.command("orders")(orders.orders)
 app.command("packages")(packages.packages)
 app.command("load")(load.load)
 app.command("explain")(explain.explain)
+app.command("audit")(audit.audit)
 app.command("command")(command.command)
 app.command("release")(release.release)
 app.command("replan")(replan.replan)

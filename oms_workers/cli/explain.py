@@ -141,7 +141,10 @@ def _print_plan(plan: dict[str, Any]) -> None:
     if "transfer" in plan["context"]:
         of, outcome = f" of transfer {plan['context']['transfer']}", "another source was found"
     console().print(f"\nattempt {plan['attempt']}{of} at {plan['created_at']}: {outcome}", markup=False)
-    _print_context(plan["context"])
+    if "rules" in plan["context"]:
+        _print_context(plan["context"])
+    else:
+        console().print("Its trace is not kept any more; see PLAN_TRACES_DAYS.", markup=False)
 
 
 def _print_context(context: dict[str, Any]) -> None:

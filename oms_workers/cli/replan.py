@@ -1,12 +1,12 @@
 """`oms replan`: plan packages again, now."""
 
-import getpass
 import sys
 from typing import Annotated
 
 import typer
 
 from oms_workers.cli.arguments import text
+from oms_workers.cli.operators import operator
 from oms_workers.cli.output import print_json
 from oms_workers.cli.program import begin
 from oms_workers.fulfilment.replanning_by_hand import Replanned, replan_by_hand
@@ -30,7 +30,7 @@ def replan(
         text("A name")(name)
     begin()
     with answering("PostgreSQL"):
-        found = replan_by_hand(names, actor=f"operator {getpass.getuser()}")
+        found = replan_by_hand(names, actor=operator())
     if as_json:
         print_json([each._asdict() for each in found])
     else:

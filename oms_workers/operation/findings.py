@@ -8,6 +8,7 @@ import settings
 from oms_workers.backlog import Waiting, registered_waiting
 from oms_workers.database import database_now
 from oms_workers.operation.backlog import Count
+from oms_workers.operation.tables import find_growing
 from oms_workers.scheduling import accounting, clocks, future, known_cadences, table
 from oms_workers.scheduling.table import Task
 from oms_workers.sets import fetch_one
@@ -44,6 +45,7 @@ def find(status: dict[str, Any], now: datetime) -> list[str]:
         *_of_tasks(),
         *_of_queues(status["queues"] or (), now),
         *_of_backlog(status["backlog"], now),
+        *find_growing(status["tables"], now),
     ]
 
 

@@ -99,7 +99,7 @@ class Reservation(Table):
 
 
 class StockMovement(Table):
-    """One change of `on_hand` or `reserved`; rows are only ever added."""
+    """One change of `on_hand` or `reserved`, or the sum of `summed_rows` older ones of its kind."""
 
     id = BigAutoField()
     sku = TextField()
@@ -108,6 +108,7 @@ class StockMovement(Table):
     kind = NameField(MovementKind)
     reason = TextField()
     at = DateTimeTZField()
+    summed_rows = BigIntegerField(null=True)
 
     class Meta:
         table_name = "stock_movements"

@@ -25,11 +25,10 @@ from oms_workers.scheduling import clocks, future, known_cadences, ledger, orpha
 from oms_workers.scheduling.actor import send
 from oms_workers.scheduling.clock import PeriodicCadence
 from oms_workers.scheduling.models import ScheduledTask, Trigger
+from oms_workers.scheduling.operation import TICK
 from oms_workers.sets import column, fetch
 
 logger = logging.getLogger(__name__)
-
-TICK = "oms.scheduling.tasks.tick"
 
 #: Where the clock leaves the time of its last tick message, for `oms status`.
 SENT_KEY = "oms:tick:sent_at"
@@ -158,8 +157,8 @@ def forget() -> None:
     if not clocks.agree(now):
         # A clock that is a month ahead would let the whole ledger be forgotten.
         return
-    retention.prune(now)
-    retention.prune_workers(now)
+    for limit in retention.REMOVED_BY_TICK:
+        retention.prune(limit, now)
 
 
 def record_tick() -> None:

@@ -15,6 +15,7 @@ from oms_workers import watch
 from oms_workers.broker import Job, stopping
 from oms_workers.database import connection_beside_pool, passes
 from oms_workers.scheduling import process, tick
+from oms_workers.scheduling.operation import TICK
 
 logger = logging.getLogger(__name__)
 
@@ -95,4 +96,4 @@ class TickerThread(Middleware):
         _ticker = None
 
 
-JOB = Job(tick.TICK, wake, {"time_limit": 60_000})
+JOB = Job(TICK, wake, {"time_limit": 60_000})

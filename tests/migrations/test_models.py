@@ -6,7 +6,11 @@ import pkgutil
 from peewee import Model
 
 import oms_workers
+from oms_workers.audit_events.models import AuditTrail
 from oms_workers.database import Table, rows
+
+#: Models of what is read like a table and is none.
+VIEWS = (AuditTrail,)
 
 
 def models() -> list[type[Model]]:
@@ -28,12 +32,20 @@ def test_every_model_has_the_columns_of_its_table(db: None) -> None:
             """,
             (name,),
         )
-        assert fields == dict(columns), name
+        found = dict(columns)
+        if model in VIEWS:
+            # PostgreSQL takes every column of a view for one that may be null.
+            fields, found = dict.fromkeys(fields), dict.fromkeys(found)
+        assert fields == found, name
 
 
 def test_every_table_has_a_model(db: None) -> None:
     tables = rows(
-        "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'schema_migration'"
+        """
+        SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'schema_migration'
+        UNION ALL
+        SELECT viewname FROM pg_views WHERE schemaname = 'public'
+        """
     )
 
     assert sorted(table.tablename for table in tables) == sorted(model._meta.table_name for model in models())
@@ -46,8 +58,8 @@ def test_every_foreign_key_is_indexed(db: None) -> None:
         SELECT conrelid::regclass AS "table", conname
         FROM pg_constraint
         WHERE contype = 'f' AND connamespace = 'public'::regnamespace
-          -- Locations and plans are never deleted, nor is anything found by them alone.
-          AND confrelid::regclass::text NOT IN ('locations', 'order_execution_plans')
+          -- Locations are never deleted, nor is anything found by them alone.
+          AND confrelid::regclass::text <> 'locations'
           AND NOT EXISTS (
               SELECT FROM pg_index WHERE indrelid = conrelid AND indkey[0] = conkey[1]
           )

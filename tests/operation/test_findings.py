@@ -16,6 +16,7 @@ from oms_workers.operation import findings, status
 from oms_workers.operation.status import collect
 from oms_workers.orders.held_orders import release_order
 from oms_workers.scheduling import known_cadences, process, table, tick
+from oms_workers.scheduling.operation import TICK
 from tests.fulfilment.samples import load_merchant
 from tests.fulfilment.steps import GREEDY, PLACES, plan_all
 from tests.orders.samples import an_order, store_orders
@@ -77,7 +78,7 @@ def test_a_clock_that_never_sent_and_workers_that_are_not_there_are_found(
 
 
 def test_a_tick_that_no_worker_runs_is_found(well: None) -> None:
-    execute("UPDATE scheduled_tasks SET last_seen = now() - interval '10 min' WHERE task = %s", (tick.TICK,))
+    execute("UPDATE scheduled_tasks SET last_seen = now() - interval '10 min' WHERE task = %s", (TICK,))
 
     (finding,) = found()
 

@@ -13,6 +13,7 @@ from oms_workers.broker import current
 from oms_workers.configuration.cadence import Interval
 from oms_workers.database import database_now, execute, rows
 from oms_workers.scheduling import ledger, liveness, process, retention, table, tick, ticker
+from oms_workers.scheduling.operation import TICK
 from oms_workers.scheduling.table import Task
 
 DEAD = "elsewhere/1/00000000"
@@ -93,7 +94,7 @@ def test_a_disabled_task_is_not_sent_and_its_orphan_is_closed(
 def test_what_cannot_be_forgotten_keeps_nothing_from_being_sent(
     task: Task, slot: datetime, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def refuse(now: datetime) -> int:
+    def refuse(*arguments: object) -> int:
         raise OperationalError("canceling statement due to lock timeout")
 
     monkeypatch.setattr(retention, "prune", refuse)
@@ -184,7 +185,7 @@ def test_its_slots_lie_half_a_period_after_the_minute_s_own(configure: Any) -> N
 def test_periodiq_is_given_the_enabled_tasks_and_the_tick(task: Task, configure: Any) -> None:
     tick.schedule()
     assert str(task.actor.options["periodic"]) == "every 604800 s"
-    assert str(current().get_actor(tick.TICK).options["periodic"]) == "every 60 s at +30 s"
+    assert str(current().get_actor(TICK).options["periodic"]) == "every 60 s at +30 s"
 
     del task.actor.options["periodic"]
     configure(**{task.env_key: "false"})

@@ -9,8 +9,10 @@ from oms_workers.fulfilment.tasks import (
     fulfil_replanning_orders,
     fulfil_waiting_orders,
     help_to_fulfil_waiting_orders,
+    plan_late_stock,
     retry_out_of_stock_packages,
     retry_out_of_stock_transfers,
+    send_late_stock,
     update_order_execution_plan_context,
 )
 from oms_workers.orders.backlog import WAITING as WAITING_ORDERS
@@ -18,6 +20,7 @@ from oms_workers.orders.tasks import get_orders_from_omnitron
 from oms_workers.packages import commands
 from oms_workers.packages.backlog import WAITING as WAITING_PACKAGES
 from oms_workers.reservations.backlog import WAITING as WAITING_STOCK
+from oms_workers.reservations.rises import tell_of_rises
 from oms_workers.reservations.tasks import clear_inventory_discrepancies
 from oms_workers.scheduling.program import begin
 from oms_workers.scheduling.table import Task, crontab, every
@@ -55,4 +58,5 @@ TABLE = (
 )
 
 register_waiting(*WAITING_ORDERS, *WAITING_PACKAGES, *WAITING_STOCK)
-broker = begin(TABLE, jobs=[help_to_fulfil_waiting_orders])
+tell_of_rises(send_late_stock)
+broker = begin(TABLE, jobs=[help_to_fulfil_waiting_orders, plan_late_stock])

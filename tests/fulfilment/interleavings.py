@@ -25,8 +25,9 @@ from oms_workers.packages.commands.registry import Option, Request, commands, ru
 from oms_workers.packages.ended_waits import cancel_ended_waits
 from oms_workers.packages.models import UNPLANNED_STATES, PackageState
 from oms_workers.packages.shortfalls import relieve_shortfalls
-from oms_workers.reservations.discrepancies import Meaning, clear
+from oms_workers.reservations.discrepancies import clear
 from oms_workers.reservations.loading import StockSpec, load_stock
+from oms_workers.reservations.models import Meaning
 from oms_workers.scheduling.run import Run
 from tests.orders.samples import an_order, store_orders
 

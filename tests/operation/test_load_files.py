@@ -165,8 +165,8 @@ def test_load_says_after_ten_how_many_more(tmp_path: Path) -> None:
 def test_load_keeps_what_a_file_leaves_out(tmp_path: Path) -> None:
     load_files(EXAMPLES)
     load_files([a_file(tmp_path, stock=[{**STOCKED, "on_hand": 8, "safety": 3}])])
-    level = "SELECT on_hand, safety, snapshot_at FROM stock WHERE sku = 'RED-LAMP' AND location_id = 1"
-    counted = rows(level)[0].snapshot_at
+    level = "SELECT on_hand, safety, counted_at FROM stock WHERE sku = 'RED-LAMP' AND location_id = 1"
+    counted = rows(level)[0].counted_at
 
     load_files([a_file(tmp_path, stock=[{**STOCKED, "on_hand": 9}])])
     ((on_hand, safety, recounted),) = rows(level)

@@ -16,7 +16,8 @@ from oms_workers.packages.models import (
     TransferState,
 )
 from oms_workers.packages.states import PACKAGE, TRANSFER
-from oms_workers.reservations.discrepancies import Meaning, block
+from oms_workers.reservations.discrepancies import block
+from oms_workers.reservations.models import Meaning
 from oms_workers.reservations.release import consume, receive, release_reservations
 from oms_workers.reservations.stock import NewReservation, reserve
 from oms_workers.sets import exists, not_among
@@ -66,7 +67,9 @@ def transfer_out_of_stock(transfer: LockedTransfer, request: Request, circumstan
         at=circumstances.at,
         lifetime=circumstances.discrepancy_lifetime,
     )
-    exclude((item.order_item_id for item in transfer.items), transfer.source_id, circumstances)
+    lines = [item.order_item_id for item in transfer.items]
+    is_missing = request.meaning is not Meaning.NOTHING
+    exclude(lines, transfer.source_id, circumstances, missing=lines if is_missing else ())
     _go(transfer, S.OUT_OF_STOCK, "rejected", request, circumstances)
 
 

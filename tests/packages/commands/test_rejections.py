@@ -5,7 +5,7 @@ import pytest
 from oms_workers.database import execute, rows
 from oms_workers.packages.commands.rejections import NotInPackageError
 from oms_workers.packages.models import PackageState
-from oms_workers.reservations.discrepancies import Meaning
+from oms_workers.reservations.models import Meaning
 from tests.fulfilment.samples import assert_books_balance
 from tests.fulfilment.steps import plan_all
 from tests.orders.samples import an_order, store_orders

@@ -178,8 +178,9 @@ def command_something(world: World, chance: random.Random) -> None:
 
 
 WORK: tuple[Callable[[World, random.Random], None], ...] = (
-    place_orders, plan, plan, replan, replan, plan_late, replan_lost_transfers, load_a_snapshot, load_a_snapshot,
-    edit_an_order, clear_discrepancies, end_waits, command_something, command_something, command_something, command_something,
+    place_orders, plan, plan, replan, replan, plan_late, replan_lost_transfers, load_a_snapshot,
+    load_a_snapshot, edit_an_order, clear_discrepancies, end_waits, command_something, command_something,
+    command_something, command_something,
 )  # fmt: skip
 
 

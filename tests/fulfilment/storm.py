@@ -14,7 +14,6 @@ import traceback
 from collections import Counter
 from pathlib import Path
 
-from oms_workers.database import database
 from tests.fulfilment.interleavings import WORK, World
 
 PROCESSES = 8
@@ -51,7 +50,6 @@ def fork(incarnation: int, seed: int, deadline: float, notes: Path) -> int:
 
 def main(seconds: float, seed: int) -> None:
     chance, deadline = random.Random(seed), time.monotonic() + seconds
-    database.close_all()
     with tempfile.TemporaryDirectory() as directory:
         notes = Path(directory) / "notes"
         living = [fork(number, seed, deadline, notes) for number in range(PROCESSES)]

@@ -16,8 +16,10 @@ from oms_workers.fulfilment.tasks import (
     fulfil_replanning_orders,
     fulfil_waiting_orders,
     help_to_fulfil_waiting_orders,
+    plan_late_stock,
     retry_out_of_stock_packages,
     retry_out_of_stock_transfers,
+    send_late_stock,
     update_order_execution_plan_context,
 )
 from oms_workers.orders.audited import orders_called
@@ -30,6 +32,7 @@ from oms_workers.packages.backlog import WAITING as WAITING_PACKAGES
 from oms_workers.packages.retention import RETENTIONS as PACKAGES
 from oms_workers.reservations.backlog import WAITING as WAITING_STOCK
 from oms_workers.reservations.retention import RETENTIONS as STOCK
+from oms_workers.reservations.rises import tell_of_rises
 from oms_workers.reservations.tasks import clear_inventory_discrepancies
 from oms_workers.retention import register_retentions
 from oms_workers.scheduling.program import begin
@@ -79,4 +82,5 @@ TABLE = (
 register_waiting(*WAITING_ORDERS, *WAITING_PACKAGES, *WAITING_STOCK)
 register_retentions(*LEDGER, *EVENTS, *ORDERS, *STOCK, *PACKAGES, *PLANS, *SIZES)
 register_audited(orders_called, plans_called, packages_called, transfers_called)
-broker = begin(TABLE, jobs=[help_to_fulfil_waiting_orders])
+tell_of_rises(send_late_stock)
+broker = begin(TABLE, jobs=[help_to_fulfil_waiting_orders, plan_late_stock])

@@ -9,7 +9,7 @@ import random
 import threading
 import time
 from collections import namedtuple
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from functools import lru_cache
@@ -242,8 +242,51 @@ def _open() -> None:
 @contextmanager
 def transaction() -> Iterator[None]:
     """Commit the block as one, or nothing of it; needs a `connection()` around it. No network inside."""
-    with database.atomic():
-        yield
+    if database.in_transaction():
+        with database.atomic():
+            yield
+        return
+    _following.works = {}
+    try:
+        with database.atomic():
+            yield
+        works = _following.works
+    finally:
+        _following.works = {}
+    for work, items in works.items():
+        _do_after_commit(work, items)
+
+
+class _Following(threading.local):
+    """What this thread does when its transaction is committed, and with which items."""
+
+    def __init__(self) -> None:
+        self.works: dict[Callable[[frozenset[str]], None], set[str]] = {}
+
+
+_following = _Following()
+
+
+def after_commit(work: Callable[[frozenset[str]], None], items: Iterable[str]) -> None:
+    """Do `work` once after the commit of this thread's transaction, with all items that were given for it.
+
+    Without any item nothing is done, and nothing after a rollback. Where no transaction is open it is done at
+    once. An error is logged: what is committed stays, and `work` can only be a hint.
+    """
+    given = {*items}
+    if not given:
+        return
+    if database.in_transaction():
+        _following.works.setdefault(work, set()).update(given)
+    else:
+        _do_after_commit(work, given)
+
+
+def _do_after_commit(work: Callable[[frozenset[str]], None], items: set[str]) -> None:
+    try:
+        work(frozenset(items))
+    except Exception:
+        logger.exception("What follows a commit could not be done; what was committed stays.")
 
 
 def execute(sql: str, parameters: Parameters = ()) -> int:

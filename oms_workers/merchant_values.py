@@ -2,15 +2,20 @@
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any, NamedTuple
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, WrapValidator
 
 from oms_workers.errors import OmsError
+from oms_workers.normal_form import written_form
 
 #: The largest number, of units or of places in an order: far from the end of PostgreSQL's integer.
 MOST = 1_000_000_000
+
+#: Years that a time can have; PostgreSQL and Python can both represent them in every zone.
+FIRST_YEAR, LAST_YEAR = 1970, 9000
 
 _INTEGER = re.compile(r"-?[0-9]{1,20}")
 _DECIMAL = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?")
@@ -61,7 +66,7 @@ def _name(text: str) -> str:
         raise ValueError("is empty or only blanks")
     if not text.isprintable():
         raise ValueError("holds a control character or another sign that cannot be read")
-    return text
+    return written_form(text)
 
 
 def _text(text: str) -> str:
@@ -91,6 +96,18 @@ def _checked(value: Any, check: Callable[[Any], Any], info: ValidationInfo) -> A
     return value if info.context == STORED else check(value)
 
 
+def _moment(value: Any) -> datetime:
+    """A time without an offset may mean hours earlier or later, and a number any unit."""
+    form = "is no time with an offset, such as 2026-11-25T09:30:00+03:00 or 2026-11-25T06:30:00Z"
+    try:
+        moment = datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        raise ValueError(form) from None
+    if moment.tzinfo is None or not FIRST_YEAR <= moment.year <= LAST_YEAR:
+        raise ValueError(form)
+    return moment.astimezone(UTC)
+
+
 def _amount(value: Any, check: Callable[[Any], Any], info: ValidationInfo) -> Any:
     return Decimal(value) if info.context == STORED else check(value)
 
@@ -103,3 +120,4 @@ Reason = Annotated[str, Field(max_length=2_000), AfterValidator(_name), _UnlessS
 Whole = Annotated[int, Field(ge=-MOST, le=MOST), BeforeValidator(_whole), _UnlessStored]
 Degrees = Annotated[float, BeforeValidator(_number)]
 Amount = Annotated[Decimal, Field(ge=0, le=MOST), BeforeValidator(_number), WrapValidator(_amount)]
+Moment = Annotated[datetime, BeforeValidator(_moment)]

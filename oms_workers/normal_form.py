@@ -15,3 +15,11 @@ def normal_form(text: str) -> str:
     """
     composed = unicodedata.normalize("NFKC", " ".join(text.split()))
     return unicodedata.normalize("NFKC", composed.translate(_EVERY_I).casefold())
+
+
+def written_form(text: str) -> str:
+    """A code, a sku or a name as it is stored: without blanks around it, in composed letters.
+
+    Case stays: `x` and `X` are two skus. Codes and names are compared by their `normal_form`.
+    """
+    return unicodedata.normalize("NFC", text.strip())

@@ -13,7 +13,7 @@ from oms_workers.cli.program import begin
 from oms_workers.configuration.problems import shown
 from oms_workers.operation.services import answering
 from oms_workers.packages.commands.registry import Request, commands, run_command
-from oms_workers.reservations.discrepancies import Meaning
+from oms_workers.reservations.models import Meaning
 
 PackageArgument = Annotated[
     str | None, typer.Argument(help="The number of a package, or of a transfer.", callback=text("PACKAGE"))

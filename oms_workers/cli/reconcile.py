@@ -1,4 +1,4 @@
-"""`oms reconcile`: whether the counters of stock are what they count."""
+"""`oms reconcile`: whether the counters of stock are what they count, and the sum of their movements."""
 
 import sys
 from typing import Annotated
@@ -10,14 +10,17 @@ from oms_workers.cli.program import begin
 from oms_workers.database import connection, database_now
 from oms_workers.operation.services import answering
 from oms_workers.packages.reconciliation import fix, miscounted, ownerless, uncovered
+from oms_workers.reservations.proof import unproven
 
 
 def reconcile(
     mend: Annotated[bool, typer.Option("--fix", help="Mend what is found, under the rows' locks.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
-    """Compare `reserved` with the live reservations, and these with what packages and transfers need.
+    """Prove what is on hand and reserved from the movements, and what is reserved from the reservations.
 
+    The reservations are compared with what packages and transfers need. A counter that is not the sum of its
+    movements is shown with the days on which it was last right and first wrong. --fix sets it to that sum.
     Ends with status 1 where something is wrong and was not mended.
 
     Example: oms reconcile --fix
@@ -28,6 +31,7 @@ def reconcile(
             "counters": [row._asdict() for row in miscounted()],
             "reservations": [row._asdict() for row in ownerless()],
             "items": [row._asdict() for row in uncovered()],
+            "movements": [row._asdict() for row in unproven()],
         }
         mended = fix(at=database_now()) if mend and any(found.values()) else {}
     if as_json:
@@ -40,12 +44,31 @@ def reconcile(
 
 def _print(found: dict[str, list[dict[str, object]]], mended: dict[str, int]) -> None:
     if not any(found.values()):
-        print("Every counter is the sum of what it counts, and every reservation is what its owner needs.")
+        print(
+            "Every counter is the sum of its movements and of what it counts,"
+            " and every reservation is what its owner needs."
+        )
         return
     print_table(
         ("sku", "location", "counter", "counted"),
         [(row["sku"], row["location_id"], row["counter"], row["live"]) for row in found["counters"]],
         title="Counters that are not what they count",
+    )
+    print_table(
+        ("sku", "location", "counter", "is", "movements", "right until", "wrong since"),
+        [
+            (
+                row["sku"],
+                row["location_id"],
+                row["counter"],
+                row["value"],
+                row["moved"],
+                row["right_until"],
+                row["wrong_since"],
+            )
+            for row in found["movements"]
+        ],
+        title="\nCounters that are not the sum of their movements",
     )
     print_table(
         ("reservation", "sku", "location", "units", "of"),

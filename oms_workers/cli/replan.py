@@ -9,15 +9,23 @@ from oms_workers.cli.arguments import text
 from oms_workers.cli.operators import operator
 from oms_workers.cli.output import print_json
 from oms_workers.cli.program import begin
-from oms_workers.fulfilment.replanning_by_hand import Replanned, replan_by_hand
+from oms_workers.fulfilment.replanning_by_hand import Replanned, replan_by_hand, replan_location
 from oms_workers.operation.services import answering
 
 
 def replan(
     names: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(metavar="ORDER|PACKAGE…", help="Packages, or orders with all that waits of them."),
-    ],
+    ] = None,
+    location: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CODE",
+            callback=text("A code"),
+            help="Send elsewhere what waits at this location, which is switched off.",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Plan packages that wait for another plan now, without waiting for the schedule.
@@ -25,17 +33,26 @@ def replan(
     Ends with status 1 where one of them still waits.
 
     Example: oms replan 100042 P43-1
+    Example: oms replan --location KADIKOY
     """
-    for name in names:
+    for name in names or ():
         text("A name")(name)
+    if bool(names) == (location is not None):
+        raise typer.BadParameter("Missing argument 'ORDER|PACKAGE…', or --location CODE instead of it.")
     begin()
+    actor = operator()
     with answering("PostgreSQL"):
-        found = replan_by_hand(names, actor=operator())
+        if location is not None:
+            found = replan_location(location, actor=actor)
+        else:
+            found = replan_by_hand(names or [], actor=actor)
     if as_json:
         print_json([each._asdict() for each in found])
     else:
         for each in found:
             print(_sentence(each))
+        if not found:
+            print("Nothing waits there.")
     if any(each.outcome != "replanned" for each in found):
         sys.exit(1)
 

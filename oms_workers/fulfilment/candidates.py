@@ -55,6 +55,9 @@ _WAITED_FOR = "SELECT DISTINCT sku FROM package_items WHERE state IN ({states})"
 # SQL: likewise.
 _AVAILABLE = "SELECT DISTINCT sku FROM stock WHERE on_hand > reserved + safety"
 
+# SQL: likewise, for skus that have just come.
+_NAMED = "SELECT DISTINCT unnest(%(skus)s::text[]) AS sku"
+
 # SQL: OFFSET 0 keeps PostgreSQL from turning the search round and reading all that wait.
 _CANDIDATES = """
     WITH available AS MATERIALIZED (
@@ -104,14 +107,23 @@ class Candidate(NamedTuple):
 
 
 def find_candidates(
-    states: Sequence[PackageState], *, slot: datetime, now: datetime, limit: int
+    states: Sequence[PackageState],
+    *,
+    slot: datetime,
+    now: datetime,
+    limit: int,
+    skus: Sequence[str] | None = None,
 ) -> list[Candidate]:
-    """The packages that have a chance and were not tried since `slot`, the most urgent first."""
+    """The packages that have a chance and were not tried since `slot`, the most urgent first.
+
+    They wait for one of `skus`, or for any where that is None.
+    """
     listed = ", ".join(str(state.value) for state in states)
-    skus = (_WAITED_FOR if _few_wait(states) else _AVAILABLE).format(states=listed)
+    found = _NAMED if skus is not None else _WAITED_FOR if _few_wait(states) else _AVAILABLE
     return rows(
-        _CANDIDATES.format(skus=skus, states=listed, may_bear_fruit=_MAY_BEAR_FRUIT),
+        _CANDIDATES.format(skus=found.format(states=listed), states=listed, may_bear_fruit=_MAY_BEAR_FRUIT),
         {
+            "skus": [*(skus or ())],
             "now": now,
             "slot": slot,
             "limit": limit,

@@ -39,15 +39,21 @@ CANDIDATES = 5_000
 
 
 def replan_packages(
-    run: Run, states: Sequence[PackageState], *, actor: str, max_attempts: int
+    run: Run,
+    states: Sequence[PackageState],
+    *,
+    actor: str,
+    max_attempts: int,
+    skus: Sequence[str] | None = None,
 ) -> dict[str, int]:
     """Plan packages in these states again, until none is left that is worth it or the run has to stop.
 
-    `max_attempts` fruitless attempts make a package unavailable; 0 is without end.
+    `max_attempts` fruitless attempts make a package unavailable; 0 is without end. `skus` are those for which
+    a package has to wait; None is any.
     Returns how many were looked at, replanned, into how many packages, and without success.
     """
     progress = Progress(Counter(looked_at=0, replanned=0, packages=0, without_success=0))
-    source = UnplannedPackages(run, tuple(states), actor, max_attempts, progress)
+    source = UnplannedPackages(run, tuple(states), actor, max_attempts, progress, skus=skus)
     return plan_in_batches(run, source, progress)
 
 
@@ -55,7 +61,14 @@ class UnplannedPackages(Source):
     """The packages that wait for another plan and have a chance, looked up some thousands at a time."""
 
     def __init__(
-        self, run: Run, states: Sequence[PackageState], actor: str, max_attempts: int, progress: Progress
+        self,
+        run: Run,
+        states: Sequence[PackageState],
+        actor: str,
+        max_attempts: int,
+        progress: Progress,
+        *,
+        skus: Sequence[str] | None = None,
     ) -> None:
         self.actor = actor
         self._slot = run.slot
@@ -63,6 +76,7 @@ class UnplannedPackages(Source):
         self._states = states
         self._max_attempts = max_attempts
         self._progress = progress
+        self._skus = skus
         self._candidates: list[Candidate] = []
         self._passed_over: list[Candidate] = []
         self._limit = 0
@@ -122,7 +136,9 @@ class UnplannedPackages(Source):
         return len(self._candidates[:limit])
 
     def _find(self) -> list[Candidate]:
-        return find_candidates(self._states, slot=self._slot, now=self._now, limit=CANDIDATES)
+        return find_candidates(
+            self._states, slot=self._slot, now=self._now, limit=CANDIDATES, skus=self._skus
+        )
 
     def _done(self) -> int:
         counts, losses = self._progress.counts, self._progress.losses

@@ -17,9 +17,17 @@ from oms_workers.fulfilment.candidates import Candidate
 from oms_workers.fulfilment.models import OrderExecutionPlan, PlanState
 from oms_workers.fulfilment.planner_input import NoDefaultLocationError
 from oms_workers.fulfilment.replanning import UnplannedPackages
+from oms_workers.fulfilment.transfer_replanning import replan_transfers
 from oms_workers.orders.models import Order, OrderState
 from oms_workers.orders.naming import is_called, refuse_ambiguity
-from oms_workers.packages.models import UNPLANNED_STATES, Package, PackageState
+from oms_workers.packages.closed_locations import find_closed_location, let_leave
+from oms_workers.packages.models import (
+    UNPLANNED_STATES,
+    Package,
+    PackageState,
+    TransferOrder,
+    TransferState,
+)
 from oms_workers.scheduling.run import Run
 from oms_workers.sets import among, fetch, one_of
 
@@ -49,6 +57,11 @@ class _Named(NamedTuple):
     state: PackageState
     replan_attempts: int
     order_state: OrderState
+
+
+class _Stopped(NamedTuple):
+    number: str
+    state: TransferState
 
 
 class _Replacement(NamedTuple):
@@ -81,6 +94,36 @@ def replan_by_hand(names: Sequence[str], *, actor: str) -> list[Replanned]:
         if WAITING_FOR_DEFAULT_LOCATION in counts:
             raise NoDefaultLocationError
         return _outcomes(named)
+
+
+def replan_location(code: str, *, actor: str) -> list[Replanned]:
+    """Send elsewhere what waits at a location that is switched off, and say what became of each.
+
+    That are its packages that nobody has begun with, and the transfers that it should send. What finds no
+    other place waits for another plan. Raises `NotSwitchedOffError` and `NoDefaultLocationError`.
+    """
+    with connection():
+        now = database_now()
+        left, stopped = let_leave(find_closed_location(code), actor=actor, at=now)
+        named = {package.id: package for package in _select(one_of(Package.id, left)) if _waits(package)}
+        progress = Progress(Counter(looked_at=0, replanned=0, packages=0, without_success=0))
+        run = Run(database_now(), budget=BUDGET)
+        counts = plan_in_batches(run, NamedPackages(run, [*named.values()], actor, progress), progress)
+        replan_transfers(run)
+        if WAITING_FOR_DEFAULT_LOCATION in counts:
+            raise NoDefaultLocationError
+        return [*_outcomes(named), *_outcomes_of_transfers(stopped)]
+
+
+def _outcomes_of_transfers(transfer_ids: Sequence[int]) -> list[Replanned]:
+    query = TransferOrder.select(TransferOrder.number, TransferOrder.state)
+    found = fetch(query.where(one_of(TransferOrder.id, transfer_ids)).order_by(TransferOrder.id), _Stopped)
+    return [
+        Replanned(transfer.number, "still out_of_stock: no other location has all of it", ())
+        if transfer.state is TransferState.OUT_OF_STOCK
+        else Replanned(transfer.number, "replanned", ())
+        for transfer in found
+    ]
 
 
 def _find(name: str) -> list[_Named]:

@@ -1,5 +1,6 @@
 """Scenarios: from a merchant's files into their tables, and from there to the planner."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -8,6 +9,8 @@ from peewee import fn
 from oms_workers.fulfilment.models import RULE_COLUMNS, Scenario, ScenarioRule
 from oms_workers.fulfilment.planning.scenarios import Filters, Rule, ScenarioSpec
 from oms_workers.merchant_values import STORED, Misfit, refuse, repeated
+from oms_workers.normal_form import normal_form
+from oms_workers.reservations.codes import Codes
 from oms_workers.reservations.models import Location
 from oms_workers.sets import column, columns_of, constant, fetch
 
@@ -78,16 +81,52 @@ def load_scenarios(scenarios: Sequence[ScenarioSpec]) -> int:
     What a file leaves out stays as it is. Rules that it gives replace all of the scenario's rules.
     Raises `LoadError`.
     """
-    known = dict(fetch(Scenario.select(Scenario.name, Scenario.id), _Known))
+    known = _known_scenarios()
     refuse(_misfits(scenarios, known.keys()))
+    spelling = _Spelling()
     for scenario in scenarios:
         plain = scenario.model_dump(mode="json")
         given = {name: plain[name] for name in plain if name in scenario.model_fields_set}
         rules = given.pop("rules", None)
-        id_ = _change(known[scenario.name], given) if scenario.name in known else _add(plain)
+        id_ = known.get(normal_form(scenario.name))
+        id_ = _add(plain) if id_ is None else _change(id_, given)
         if rules is not None:
-            _replace_rules(id_, rules)
+            _replace_rules(id_, [spelling.of_rule(rule) for rule in rules])
     return len(scenarios)
+
+
+def _known_scenarios() -> dict[str, int]:
+    """The ids by the normal forms of the names; of names that are alike the oldest counts."""
+    found = fetch(Scenario.select(Scenario.name, Scenario.id).order_by(Scenario.id.desc()), _Known)
+    return {normal_form(name): id_ for name, id_ in found}
+
+
+class _Spelling:
+    """How the locations and types of rules are stored: the planner compares them letter by letter."""
+
+    def __init__(self) -> None:
+        self._codes = Codes()
+        self._types: defaultdict[str, list[str]] = defaultdict(list)
+        for type_ in column(Location.select(Location.type).distinct().order_by(Location.type)):
+            self._types[normal_form(type_)].append(type_)
+
+    def find(self, kind: str, name: str) -> list[str]:
+        """The stored codes, or types, that are meant; none where there is no such one."""
+        return self._types[normal_form(name)] if kind == "types" else self._codes.find(name)
+
+    def types(self) -> list[str]:
+        return sorted(type_ for alike in self._types.values() for type_ in alike)
+
+    def of_rule(self, rule: dict[str, Any]) -> dict[str, Any]:
+        """The rule with what its filters name as it is stored; strangers stay, to be refused."""
+        for filters in (rule[name] for name in _FILTERS):
+            for kind in _LISTS:
+                given = filters[kind]
+                if given is not None:
+                    filters[kind] = sorted(
+                        {alike for name in given for alike in self.find(kind, name) or [name]}
+                    )
+        return rule
 
 
 def refuse_strangers(scenarios: Sequence[ScenarioSpec]) -> None:
@@ -95,30 +134,29 @@ def refuse_strangers(scenarios: Sequence[ScenarioSpec]) -> None:
 
     It would in silence never use them.
     """
-    codes = {*column(Location.select(Location.code))}
-    types = {*column(Location.select(Location.type).distinct())}
-    known = {"locations": codes, "except_locations": codes, "types": types}
+    spelling = _Spelling()
     refuse(
-        Misfit(row, f"{path}.{name}", repr(stranger), _unknown(name, types))
+        Misfit(row, f"{path}.{kind}", repr(name), _unknown(kind, spelling.types()))
         for row, path, filters in _filters_of(scenarios)
-        for name in _LISTS
-        for stranger in sorted((getattr(filters, name) or frozenset()) - known[name])
+        for kind in _LISTS
+        for name in sorted(getattr(filters, kind) or frozenset())
+        if not spelling.find(kind, name)
     )
 
 
-def _unknown(name: str, types: set[str]) -> str:
-    if name == "types":
-        return f"no location has this type; there are {', '.join(sorted(types)) or 'none'}"
+def _unknown(kind: str, types: list[str]) -> str:
+    if kind == "types":
+        return f"no location has this type; there are {', '.join(types) or 'none'}"
     return "no such location is known; load it first, or mend the name"
 
 
 def _misfits(scenarios: Sequence[ScenarioSpec], known: Any) -> Iterator[Misfit]:
-    for row in repeated(scenario.name for scenario in scenarios):
+    for row in repeated(normal_form(scenario.name) for scenario in scenarios):
         yield Misfit(row, "name", repr(scenarios[row].name), "is given twice; leave one of them out")
     for row, scenario in enumerate(scenarios):
-        if "rules" not in scenario.model_fields_set and scenario.name not in known:
+        if "rules" not in scenario.model_fields_set and normal_form(scenario.name) not in known:
             yield Misfit(row, "rules", "", f"the scenario {scenario.name!r} is new and needs rules")
-        for number in repeated(rule.name for rule in scenario.rules):
+        for number in repeated(normal_form(rule.name) for rule in scenario.rules):
             name = scenario.rules[number].name
             yield Misfit(row, f"rules.{number}.name", repr(name), "is the name of another rule before it")
         for path, problem in _empty_lists(scenario):

@@ -6,6 +6,7 @@ import settings
 from oms_workers.broker import job
 from oms_workers.database import connection, database_now
 from oms_workers.fulfilment.first_planning import more_than_a_batch, plan_waiting_orders, wants_help
+from oms_workers.fulfilment.late_stock import send_for_late_stock
 from oms_workers.fulfilment.plan_context import refresh_contexts
 from oms_workers.fulfilment.replanning import replan_packages
 from oms_workers.fulfilment.transfer_replanning import RETRY_OUT_OF_STOCK_TRANSFERS, replan_transfers
@@ -20,6 +21,7 @@ from oms_workers.scheduling.run import Run
 #: The misspelling is the operators' own, and part of the name that they know.
 FULFIL_REPLANNING_ORDERS = "oms.fulfilment.tasks.fulfil_replaning_orders"
 RETRY_OUT_OF_STOCK_PACKAGES = "oms.fulfilment.tasks.retry_out_of_stock_packages"
+PLAN_LATE_STOCK = "oms.fulfilment.tasks.plan_late_stock"
 
 #: Helpers that a run with more than one batch asks for; with itself, the threads of a worker process.
 HELPERS = 3
@@ -48,6 +50,22 @@ def help_to_fulfil_waiting_orders() -> None:
     plan_waiting_orders(run)
     if run.stopped_by is not None and more_than_a_batch():
         help_to_fulfil_waiting_orders.send()
+
+
+@job(PLAN_LATE_STOCK, time_limit=120_000)
+def plan_late_stock(skus: list[str]) -> None:
+    """Plan the packages that wait for skus which have just come, the most urgent first."""
+    with connection():
+        run = Run(database_now(), budget=HELPER_BUDGET, lost=process.lost)
+    # The tasks on schedule say when a package has been tried often enough.
+    replan_packages(run, UNPLANNED_STATES, actor=PLAN_LATE_STOCK, max_attempts=0, skus=skus)
+    if run.stopped_by is not None:
+        plan_late_stock.send(skus)
+
+
+def send_late_stock(skus: frozenset[str]) -> None:
+    """Ask the workers to plan what waits for these skus; told after each commit that has raised stock."""
+    send_for_late_stock(skus, plan_late_stock)
 
 
 @scheduled(FULFIL_REPLANNING_ORDERS, budget=timedelta(minutes=10))

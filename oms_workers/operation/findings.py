@@ -1,5 +1,6 @@
 """What is wrong at the moment, each in a sentence: what `oms status --check` ends with status 1 for."""
 
+import shlex
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
@@ -9,6 +10,7 @@ from oms_workers.backlog import Waiting, registered_waiting
 from oms_workers.database import database_now
 from oms_workers.operation.backlog import Count
 from oms_workers.operation.tables import find_growing
+from oms_workers.packages.closed_locations import still_at_closed_locations
 from oms_workers.scheduling import accounting, clocks, future, known_cadences, table
 from oms_workers.scheduling.table import Task
 from oms_workers.sets import fetch_one
@@ -21,6 +23,9 @@ QUEUE_PATIENCE = timedelta(minutes=15)
 
 #: How long something may wait that no enabled task picks up.
 STUCK_PATIENCE = timedelta(days=1)
+
+#: Packages of a location that a finding names.
+MOST_NAMED = 5
 
 _PUT_RIGHT = "The next tick at which the clocks agree puts it right."
 
@@ -46,6 +51,7 @@ def find(status: dict[str, Any], now: datetime) -> list[str]:
         *_of_queues(status["queues"] or (), now),
         *_of_backlog(status["backlog"], now),
         *find_growing(status["tables"], now),
+        *_of_closed_locations(),
     ]
 
 
@@ -146,6 +152,20 @@ def _of_backlog(backlog: Iterable[dict[str, Any]], now: datetime) -> Iterator[st
                 f"{line['state']}: {line['count']:,}, the longest waiting since {_ago(since, now)}, which is"
                 f" more than {longest / timedelta(hours=1):g} h{why}."
             )
+
+
+def _of_closed_locations() -> Iterator[str]:
+    waiting: dict[str, list[str]] = {}
+    for code, number in still_at_closed_locations():
+        waiting.setdefault(code, []).append(number)
+    for code, numbers in waiting.items():
+        named = ", ".join(numbers[:MOST_NAMED])
+        more = len(numbers) - MOST_NAMED
+        yield (
+            f"{code} is switched off, and {len(numbers):,} packages or transfers wait there:"
+            f" {named}{f' and {more:,} more' if more > 0 else ''}."
+            f" `oms replan --location {shlex.quote(code)}` sends them elsewhere."
+        )
 
 
 def _arrived(waiting: Waiting) -> datetime | None:

@@ -1,6 +1,7 @@
 """The files of `oms load`, checked whole before anything is written."""
 
 import json
+import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -14,10 +15,19 @@ from oms_workers.database import connection, database, database_now, retry_trans
 from oms_workers.errors import ArgumentError
 from oms_workers.fulfilment.planning.scenarios import ScenarioSpec
 from oms_workers.fulfilment.scenarios import load_scenarios, refuse_strangers
-from oms_workers.merchant_values import LoadError, MisfitError
+from oms_workers.merchant_values import LoadError, MisfitError, Moment
+from oms_workers.packages.counting import count_stock
 from oms_workers.packages.shortfalls import relieve_shortfalls
-from oms_workers.reservations.loading import LocationSpec, StockSpec, load_locations, load_stock
+from oms_workers.reservations.loading import (
+    Complete,
+    LocationSpec,
+    StockSpec,
+    load_locations,
+    refuse_empty_counts,
+)
 from oms_workers.sets import column
+
+logger = logging.getLogger(__name__)
 
 #: As in `oms load -`.
 STANDARD_INPUT = Path("-")
@@ -31,10 +41,11 @@ T = TypeVar("T")
 
 
 class MerchantFile(BaseModel):
-    """One file: any of these lists."""
+    """One file: any of these lists. `counted_at` is when its stock was counted, where a row does not say."""
 
     model_config = ConfigDict(extra="forbid")
 
+    counted_at: Moment | None = None
     locations: list[LocationSpec] = []
     stock: list[StockSpec] = []
     scenarios: list[ScenarioSpec] = []
@@ -58,6 +69,7 @@ def load_files(files: Sequence[Path]) -> dict[str, int]:
     and `ArgumentError` for a file that is named twice.
     """
     read = _read_all(files)
+    _warn_of_undated(read)
     with connection():
         counts = retry_transient(lambda: _write(read))
         # In transactions of their own: orders and packages are locked before stock, never after it. Should
@@ -71,11 +83,19 @@ def _write(files: Sequence[_File]) -> dict[str, int]:
         # One load at a time: rows that are new to two of them could not be locked.
         column(Select([], [fn.pg_advisory_xact_lock(*_LOCK)]).bind(database))
         at = database_now()
+        stock = [spec for file in files for spec in file.content.stock]
+        complete = [
+            Complete(spec.code, file.content.counted_at)
+            for file in files
+            for spec in file.content.locations
+            if spec.complete
+        ]
         counts = {
             "locations": _load(files, "locations", load_locations),
-            "stock levels": _load(files, "stock", lambda specs: load_stock(specs, at=at)),
+            "stock levels": _load(files, "stock", lambda specs: count_stock(specs, at=at, complete=complete)),
             "scenarios": _load(files, "scenarios", load_scenarios),
         }
+        _load(files, "locations", lambda specs: refuse_empty_counts(specs, stock))
         _load(files, "scenarios", refuse_strangers)
         return counts
 
@@ -103,7 +123,7 @@ def _read_all(files: Sequence[Path]) -> list[_File]:
         name = "standard input" if path == STANDARD_INPUT else str(path)
         try:
             raw = _parse(path)
-            read.append(_File(name, raw, MerchantFile.model_validate(raw)))
+            read.append(_File(name, raw, _dated(MerchantFile.model_validate(raw))))
         except ValidationError as error:
             problems += _problems_of(name, raw, error)
         except OSError as error:
@@ -118,6 +138,29 @@ def _read_all(files: Sequence[Path]) -> list[_File]:
     if problems:
         raise _refusal(problems)
     return read
+
+
+def _dated(content: MerchantFile) -> MerchantFile:
+    """The file's time for each count that has none of its own."""
+    stock = [
+        spec.model_copy(update={"counted_at": spec.counted_at or content.counted_at})
+        if spec.is_count
+        else spec
+        for spec in content.stock
+    ]
+    return content.model_copy(update={"stock": stock})
+
+
+def _warn_of_undated(files: Sequence[_File]) -> None:
+    for file in files:
+        undated = sum(spec.is_count and spec.counted_at is None for spec in file.content.stock)
+        if undated:
+            logger.warning(
+                "%s: %s counts without counted_at are taken as made just now. Give the file, or each row, the"
+                " time when it was counted; what was packed since is then not counted again.",
+                file.name,
+                undated,
+            )
 
 
 def _parse(path: Path) -> Any:

@@ -2,7 +2,15 @@
 
 from enum import IntEnum
 
-from peewee import BigAutoField, BigIntegerField, CompositeKey, ForeignKeyField, IntegerField, TextField
+from peewee import (
+    BigAutoField,
+    BigIntegerField,
+    BooleanField,
+    CompositeKey,
+    ForeignKeyField,
+    IntegerField,
+    TextField,
+)
 from playhouse.postgres_ext import DateTimeTZField
 
 from oms_workers.database import Table
@@ -159,11 +167,17 @@ class TransferItem(Table):
 
 
 class ExcludedLocation(Table):
-    """A location to which a line of an order does not return until then, because it was rejected there."""
+    """A location to which a line of an order does not return until then, because it was rejected there.
+
+    `about_stock` is whether the rejection said that units of this line were not there. A count that was made
+    after `excluded_at` ends such an exclusion.
+    """
 
     order_item = ForeignKeyField(OrderItem, column_name="order_item_id")
     location = ForeignKeyField(Location, column_name="location_id")
     until = DateTimeTZField()
+    excluded_at = DateTimeTZField()
+    about_stock = BooleanField(default=False)
 
     class Meta:
         table_name = "excluded_locations"

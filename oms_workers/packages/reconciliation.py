@@ -1,4 +1,7 @@
-"""Counters of stock held against the reservations that they count, and those against what they are for."""
+"""Counters of stock held against the reservations that they count, and those against what they are for.
+
+That a counter is the sum of its movements is proved in `reservations/proof.py`, and mended here.
+"""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -20,15 +23,10 @@ from oms_workers.packages.models import (
     TransferState,
 )
 from oms_workers.reservations.models import MovementKind, Reservation, ReservationKind, Stock
+from oms_workers.reservations.movements import Key, NewMovement, note
+from oms_workers.reservations.proof import sums_of, unproven
 from oms_workers.reservations.release import release_reservations
-from oms_workers.reservations.stock import (
-    Key,
-    NewReservation,
-    add_missing,
-    lock,
-    note_movements,
-    reserve,
-)
+from oms_workers.reservations.stock import NewReservation, add_missing, lock, reserve
 from oms_workers.sets import Arrays, among, column, fetch, for_change, not_among, one_of
 
 REASON = "oms reconcile"
@@ -90,6 +88,7 @@ class _Wrong(NamedTuple):
 class _Recount(NamedTuple):
     sku: str
     location_id: int
+    on_hand: int
     reserved: int
 
 
@@ -200,7 +199,7 @@ def _differs(held: Any, wanted: Any) -> Any:
 
 
 def fix(*, at: datetime) -> dict[str, int]:
-    """Set each counter to what it counts, release what has no owner, and reserve what is not held.
+    """Set each counter to its sum, release what has no owner, and reserve what is not held.
 
     What a package needs is reserved whether it is there or not: its people may have it in their hands. Where
     it is not there, that is a shortfall. Returns how many there were of each.
@@ -223,26 +222,35 @@ def _in_transaction(work: Callable[..., int], *arguments: object) -> int:
 
 
 def _recount_all(at: datetime) -> int:
-    keys = [(wrong.sku, wrong.location_id) for wrong in miscounted()]
+    counted = {(wrong.sku, wrong.location_id) for wrong in miscounted()}
+    keys = sorted(counted | {(wrong.sku, wrong.location_id) for wrong in unproven()})
     batches = [keys[start : start + BATCH] for start in range(0, len(keys), BATCH)]
     return sum(_in_transaction(_recount, batch, at) for batch in batches)
 
 
 def _recount(keys: Sequence[Key], at: datetime) -> int:
-    """Count these again under their lock: in the meantime they may have come right by themselves."""
+    """Count these again under their lock: in the meantime they may have come right by themselves.
+
+    `reserved` becomes the sum of the live reservations, and `on_hand` that of the movements. The movement
+    that is noted brings the movements of `reserved` to the same sum; its units may be 0.
+    """
     add_missing(keys)
-    levels = lock(keys)
+    lock(keys)
     wanted = Arrays("wanted", {"sku": Stock.sku, "location_id": Stock.location}, keys)
     counted = _live_units().join_from(
         Reservation, wanted, on=wanted.matches(Reservation, "sku", "location_id")
     )
     live = {(count.sku, count.location_id): count.units for count in fetch(counted, _Count)}
-    wrong = [key for key, level in levels.items() if level.reserved != live.get(key, 0)]
-    right = [_Recount(*key, live.get(key, 0)) for key in wrong]
+    noted = [
+        NewMovement(*key, units - found.moved_reserved, found.moved_on_hand, units)
+        for key, found in sorted(sums_of(keys).items())
+        for units in [live.get(key, 0)]
+        if (found.on_hand, found.reserved, found.moved_reserved) != (found.moved_on_hand, units, units)
+    ]
+    right = [_Recount(row.sku, row.location_id, row.on_hand, row.reserved) for row in noted]
     Stock.update_set(right, key=("sku", "location_id"), risen_at=fn.clock_timestamp())
-    movements = [(*key, live.get(key, 0) - levels[key].reserved) for key in wrong]
-    note_movements(movements, kind=MovementKind.RECOUNTED, reason=REASON, at=at)
-    return len(wrong)
+    note(noted, kind=MovementKind.RECOUNTED, reason=REASON, at=at)
+    return len(noted)
 
 
 def _release(reservation_ids: Sequence[int], at: datetime) -> int:

@@ -1,6 +1,7 @@
 """Shortfalls: a count of stock has left less on hand than packages and transfers were promised."""
 
-from collections.abc import Callable, Collection
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ from oms_workers.isolation import guarded
 from oms_workers.orders.models import Order
 from oms_workers.packages.circumstances import Circumstances, acting
 from oms_workers.packages.holdings import give_back, held_by, lock_holdings, reservations_of
-from oms_workers.packages.locked import lock_package_by_id, lock_transfer_by_id
+from oms_workers.packages.locked import Item, LockedPackage, lock_package_by_id, lock_transfer_by_id
 from oms_workers.packages.models import (
     Package,
     PackageItem,
@@ -21,11 +22,13 @@ from oms_workers.packages.models import (
     TransferOrder,
     TransferState,
 )
+from oms_workers.packages.parting import part, pick
 from oms_workers.packages.states import PACKAGE, TRANSFER
 from oms_workers.reservations.models import Reservation, ReservationKind, Stock
+from oms_workers.reservations.movements import Key
 from oms_workers.reservations.release import release_reservations
-from oms_workers.reservations.stock import Key, lock
-from oms_workers.sets import Arrays, among, exists, fetch, one_of
+from oms_workers.reservations.stock import lock
+from oms_workers.sets import Arrays, among, column, fetch, one_of
 
 #: Packages and transfers that give way in one go; where more have to, the next run finds them.
 MOST = 5_000
@@ -41,6 +44,12 @@ class _Candidate(NamedTuple):
     transfer_id: int | None
 
 
+class _Shortage(NamedTuple):
+    sku: str
+    location_id: int
+    units: int
+
+
 class _Held(NamedTuple):
     sku: str
     location_id: int
@@ -50,7 +59,8 @@ def relieve_shortfalls(*, actor: str, at: datetime, should_stop: Callable[[], bo
     """Plan packages again, and look for other sources of transfers, for which a count has left no stock.
 
     Where less is on hand than packages and transfers hold, those that no location has begun with give way,
-    the least urgent first, until the rest is covered. Returns how many have given way.
+    the least urgent first, until the rest is covered. A package gives up only what is short, and keeps the
+    rest. Returns how many have given way.
     """
     given_way = 0
     with connection():
@@ -98,7 +108,7 @@ def _candidates() -> list[_Candidate]:
         Select([ranked], columns)
         .where(ranked.c.relieved - ranked.c.quantity < ranked.c.units)
         .group_by(*columns)
-        .order_by(*columns)
+        .order_by(fn.MIN(ranked.c.relieved), *columns)
         .limit(MOST)
         .with_cte(short)
         .bind(database)
@@ -135,12 +145,42 @@ def _give_way(candidate: _Candidate, actor: str, at: datetime) -> bool:
         package = lock_package_by_id(candidate.package_id)
         # All that it would give back, since stock is locked in one go and in one order.
         lock(_keys(lock_holdings(package)[1]))
-        if package.state not in UNTOUCHED or not _is_short(held_by(package)):
+        held = held_by(package)
+        short = {short.sku: short.units for short in _shortages(held)}
+        if package.state not in UNTOUCHED or not short:
             return False
+        _part_or_give_back(package, _held_items(package, held), short, circumstances)
+        return True
+
+
+def _part_or_give_back(
+    package: LockedPackage, held: list[Item], short: Mapping[str, int], circumstances: Circumstances
+) -> None:
+    """Only what is short leaves the package, and no more of it than is short.
+
+    Where nothing would be left at its location, all of it is planned again. So is what transfers would bring
+    there.
+    """
+    picked = pick(held, short)
+    if sum(units for _, units in picked) < sum(item.quantity for item in held):
+        reason = f"{package.number} is short of it"
+        new = part(package, picked, cause="shortfall", reason=reason, circumstances=circumstances)
+        given_up: Counter[str] = Counter()
+        for item, units in picked:
+            given_up[item.sku] += units
+        content = {"missing": dict(given_up), "package": new}
+        change = Change(package.id, package.state, package.state, "parted", content)
+    else:
         give_back(package, "shortfall", circumstances)
         change = Change(package.id, package.state, PackageState.NEEDS_REPLAN, "short_of_stock")
-        circumstances.door.change(PACKAGE, [change])
-        return True
+    circumstances.door.change(PACKAGE, [change])
+
+
+def _held_items(package: LockedPackage, reservation_ids: Collection[int]) -> list[Item]:
+    """The items of a package that hold units at its location, the last lines first."""
+    query = Reservation.select(Reservation.package_item_id).where(one_of(Reservation.id, reservation_ids))
+    holding = {*column(query)}
+    return [item for item in reversed(package.items) if item.id in holding]
 
 
 def _let_transfer_go(transfer_id: int, circumstances: Circumstances) -> bool:
@@ -156,14 +196,19 @@ def _let_transfer_go(transfer_id: int, circumstances: Circumstances) -> bool:
 
 
 def _is_short(reservation_ids: Collection[int]) -> bool:
-    """Whether stock that one of these locked reservations holds is short now, seen under its lock.
+    """Whether stock that one of these locked reservations holds is short now, seen under its lock."""
+    return bool(_shortages(reservation_ids))
+
+
+def _shortages(reservation_ids: Collection[int]) -> list[_Shortage]:
+    """Of the stock that these locked reservations hold, what is short now, seen under its lock.
 
     Since the candidates were listed a count may have brought it back, or others may have given way.
     """
     keys = _keys(reservation_ids)
     lock(keys)
     wanted = Arrays("wanted", {"sku": Stock.sku, "location_id": Stock.location}, keys)
-    return exists(_short().join_from(Stock, wanted, on=wanted.matches(Stock, "sku", "location_id")))
+    return fetch(_short().join_from(Stock, wanted, on=wanted.matches(Stock, "sku", "location_id")), _Shortage)
 
 
 def _keys(reservation_ids: Collection[int]) -> list[Key]:

@@ -26,8 +26,16 @@ class ReservationKind(StrEnum):
     DISCREPANCY = "discrepancy"
 
 
+class Meaning(StrEnum):
+    """What a rejection says about the stock of a sku at its location."""
+
+    NOTHING = "nothing"
+    QUANTITY = "quantity"
+    ALL = "all"
+
+
 class MovementKind(StrEnum):
-    """Why a counter of stock has changed."""
+    """Why a counter of stock has changed; `movements.EFFECTS` says which."""
 
     RESERVED = "reserved"
     RELEASED = "released"
@@ -35,6 +43,8 @@ class MovementKind(StrEnum):
     RECEIVED = "received"
     SNAPSHOT = "snapshot"
     RECOUNTED = "recounted"
+    OPENING = "opening"
+    OPENING_RESERVED = "opening_reserved"
 
 
 class Location(Table):
@@ -64,7 +74,8 @@ class Location(Table):
 class Stock(Table):
     """The stock of a sku at a location, in units. Available is `on_hand - reserved - safety`.
 
-    `snapshot_at` is when `on_hand` was last set from a file, and `risen_at` when more became available.
+    `counted_at` is when people last counted it, and `risen_at` when more became available. The previous
+    release knows `counted_at` as `snapshot_at`.
     """
 
     sku = TextField()
@@ -72,6 +83,7 @@ class Stock(Table):
     on_hand = IntegerField()
     reserved = IntegerField(default=0)
     safety = IntegerField(default=0)
+    counted_at = DateTimeTZField(null=True)
     snapshot_at = DateTimeTZField(null=True)
     risen_at = DateTimeTZField()
 
@@ -81,7 +93,10 @@ class Stock(Table):
 
 
 class Reservation(Table):
-    """Units of stock that are promised, until `released_at`. `Stock.reserved` is the sum of the live ones."""
+    """Units of stock that are promised, until `released_at`. `Stock.reserved` is the sum of the live ones.
+
+    `meaning` is what the rejection said that made a discrepancy.
+    """
 
     id = BigAutoField()
     sku = TextField()
@@ -92,6 +107,7 @@ class Reservation(Table):
     transfer_item_id = BigIntegerField(null=True)
     created_at = DateTimeTZField()
     expires_at = DateTimeTZField(null=True)
+    meaning = NameField(Meaning, null=True)
     released_at = DateTimeTZField(null=True)
 
     class Meta:
@@ -99,7 +115,10 @@ class Reservation(Table):
 
 
 class StockMovement(Table):
-    """One change of `on_hand` or `reserved`, or the sum of `summed_rows` older ones of its kind."""
+    """One change of `on_hand` or `reserved`, or the sum of `summed_rows` older ones of its kind.
+
+    `on_hand` and `reserved` are the counters after it. A row of an earlier release does not have them.
+    """
 
     id = BigAutoField()
     sku = TextField()
@@ -109,6 +128,8 @@ class StockMovement(Table):
     reason = TextField()
     at = DateTimeTZField()
     summed_rows = BigIntegerField(null=True)
+    on_hand = IntegerField(null=True)
+    reserved = IntegerField(null=True)
 
     class Meta:
         table_name = "stock_movements"

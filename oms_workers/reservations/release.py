@@ -9,7 +9,8 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from oms_workers.reservations.models import MovementKind, Reservation
-from oms_workers.reservations.stock import Movement, add_missing, change_counters, lock, note_movements
+from oms_workers.reservations.movements import Movement, move
+from oms_workers.reservations.stock import add_missing, lock
 from oms_workers.sets import column, fetch, for_change, one_of
 
 
@@ -43,8 +44,7 @@ def release_reservations(reservation_ids: Sequence[int], *, reason: str, at: dat
     """Give the stock back; returns how many of the reservations were still live."""
     ended = _end(reservation_ids, at)
     if ended:
-        change_counters(ended, reserved=-1)
-        note_movements(_negative(ended), kind=MovementKind.RELEASED, reason=reason, at=at)
+        move(_negative(ended), kind=MovementKind.RELEASED, reason=reason, at=at)
     return len(ended)
 
 
@@ -52,8 +52,7 @@ def consume(reservation_ids: Sequence[int], *, reason: str, at: datetime) -> int
     """Take the units out of the location: they are neither reserved nor on hand any more."""
     ended = _end(reservation_ids, at)
     if ended:
-        change_counters(ended, reserved=-1, on_hand=-1)
-        note_movements(_negative(ended), kind=MovementKind.CONSUMED, reason=reason, at=at)
+        move(_negative(ended), kind=MovementKind.CONSUMED, reason=reason, at=at)
     return len(ended)
 
 
@@ -62,8 +61,7 @@ def receive(arrived: Sequence[Movement], *, reason: str, at: datetime) -> None:
     keys = {(sku, location_id) for sku, location_id, _ in arrived}
     add_missing(keys)
     lock(keys)
-    change_counters(arrived, on_hand=1)
-    note_movements(arrived, kind=MovementKind.RECEIVED, reason=reason, at=at)
+    move(arrived, kind=MovementKind.RECEIVED, reason=reason, at=at)
 
 
 def _end(reservation_ids: Sequence[int], at: datetime) -> list[Movement]:

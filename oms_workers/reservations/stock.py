@@ -5,27 +5,21 @@ Whoever takes stock calls `lock_and_check()` and `reserve()` in one transaction;
 deadlock. Orders, packages and reservations are locked before them, each in the order of their ids.
 """
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from peewee import Case, fn
+from peewee import fn
 
-from oms_workers.reservations.models import MovementKind, Reservation, ReservationKind, Stock, StockMovement
+from oms_workers.reservations.models import Meaning, MovementKind, Reservation, ReservationKind, Stock
+from oms_workers.reservations.movements import Key, move
 from oms_workers.sets import Arrays, fetch, for_change, one_of
 
 #: Units available now, by sku and location.
 Available = dict[str, dict[int, int]]
 
-#: A stock row's key: sku and location's id.
-Key = tuple[str, int]
-
 #: Units wanted, by (sku, location): summed over all lines before anything is compared.
 Demand = Mapping[Key, int]
-
-#: A change of stock in units, at (sku, location).
-Movement = tuple[str, int, int]
 
 
 class Level(NamedTuple):
@@ -50,6 +44,7 @@ class NewReservation(NamedTuple):
     transfer_item_id: int | None = None
     kind: ReservationKind = ReservationKind.PACKAGE
     expires_at: datetime | None = None
+    meaning: Meaning | None = None
 
 
 class _Available(NamedTuple):
@@ -69,12 +64,6 @@ class _Locked(NamedTuple):
 class _NewStock(NamedTuple):
     sku: str
     location_id: int
-
-
-class _NewMovement(NamedTuple):
-    sku: str
-    location_id: int
-    quantity: int
 
 
 def available(skus: Iterable[str]) -> Available:
@@ -138,31 +127,4 @@ def reserve(reservations: Sequence[NewReservation], *, reason: str, at: datetime
         return
     Reservation.insert_set(reservations, created_at=at)
     moved = [(new.sku, new.location_id, new.quantity) for new in reservations]
-    change_counters(moved, reserved=1)
-    note_movements(moved, kind=MovementKind.RESERVED, reason=reason, at=at)
-
-
-def change_counters(movements: Sequence[Movement], *, on_hand: int = 0, reserved: int = 0) -> None:
-    """Add the movements' units to the counters, multiplied by these factors; the rows must be locked."""
-    deltas: defaultdict[Key, int] = defaultdict(int)
-    for sku, location_id, units in movements:
-        deltas[sku, location_id] += units
-    new = Arrays(
-        "new",
-        {"sku": Stock.sku, "location_id": Stock.location, "units": Stock.on_hand},
-        [(*key, units) for key, units in deltas.items()],
-    )
-    has_risen = new.c.units * (on_hand - reserved) > 0
-    Stock.update(
-        {
-            Stock.on_hand: Stock.on_hand + new.c.units * on_hand,
-            Stock.reserved: Stock.reserved + new.c.units * reserved,
-            Stock.risen_at: Case(None, [(has_risen, fn.clock_timestamp())], Stock.risen_at),
-        }
-    ).from_(new).where(new.matches(Stock, "sku", "location_id")).execute()
-
-
-def note_movements(movements: Sequence[Movement], *, kind: MovementKind, reason: str, at: datetime) -> None:
-    """Note changes of stock, each with its sku, location and units."""
-    new = [*map(_NewMovement._make, movements)]
-    StockMovement.insert_set(new, kind=kind, reason=reason, at=at)
+    move(moved, kind=MovementKind.RESERVED, reason=reason, at=at)

@@ -20,6 +20,7 @@ from oms_workers.database import UNREACHABLE, connection, database_now, transact
 from oms_workers.errors import OmsError
 from oms_workers.packages import commands
 from oms_workers.packages.commands.registry import Request, run_command
+from oms_workers.packages.counting import count_stock
 from oms_workers.packages.models import (
     Package,
     PackageItem,
@@ -28,9 +29,8 @@ from oms_workers.packages.models import (
     TransferOrder,
     TransferState,
 )
-from oms_workers.reservations.discrepancies import Meaning
-from oms_workers.reservations.loading import StockSpec, load_stock
-from oms_workers.reservations.models import Location, Stock
+from oms_workers.reservations.loading import StockSpec
+from oms_workers.reservations.models import Location, Meaning, Stock
 from oms_workers.reservations.stock import lock
 from oms_workers.sets import fetch
 from oms_workers.silence import why
@@ -154,7 +154,7 @@ def receive_goods(chance: random.Random) -> int:
             )
             for shelf in shelves
         ]
-        return load_stock(counts, at=database_now())
+        return count_stock(counts, at=database_now())
 
 
 class _Shelf(NamedTuple):

@@ -4,6 +4,7 @@ import pytest
 from typer.testing import CliRunner
 
 import settings
+from oms_workers.broker import current
 from oms_workers.cli.app import app
 from oms_workers.scheduling import process
 from tests.examples import FILES
@@ -14,6 +15,8 @@ from tests.orders.samples import an_order, store_orders
 def oms(db: None, monkeypatch: pytest.MonkeyPatch):
     """Run `oms` with these arguments; the exit status and what was printed."""
     before = settings.current()
+    # Messages that earlier tests have sent.
+    current().client.flushdb()
     runner = CliRunner()
 
     def invoke(*arguments: str):

@@ -20,7 +20,7 @@ from oms_workers.errors import OmsError
 from oms_workers.fulfilment.planner_input import active_scenarios
 from oms_workers.operation.load_files import load_files
 from oms_workers.packages.commands.registry import commands
-from oms_workers.reservations.discrepancies import Meaning
+from oms_workers.reservations.models import Meaning
 from tests.examples import FILES
 from tests.operation.test_load_files import everything
 

@@ -17,6 +17,7 @@ import oms_workers.packages.commands  # noqa: F401 - registers the commands
 from oms_workers.database import connection, database, database_now, execute, rows
 from oms_workers.fulfilment.first_planning import plan_waiting_orders
 from oms_workers.fulfilment.replanning import replan_packages
+from oms_workers.fulfilment.replanning_by_hand import replan_location
 from oms_workers.fulfilment.transfer_replanning import replan_transfers
 from oms_workers.operation.load_files import load_files
 from oms_workers.orders.held_orders import release_order
@@ -74,6 +75,10 @@ def reconcile() -> object:
         return fix(at=database_now())
 
 
+def replan_closed() -> object:
+    return replan_location("GEBZE", actor="tests")
+
+
 #: Operations of several transactions, between which all is whole.
 SEVERAL: dict[str, Callable[[], object]] = {
     "plan": lambda: plan_waiting_orders(a_run()),
@@ -84,6 +89,7 @@ SEVERAL: dict[str, Callable[[], object]] = {
     "relieve": relieve,
     "end_waits": end_waits,
     "reconcile": reconcile,
+    "replan_location": replan_closed,
 }
 
 #: Operations of one transaction, of which nothing is there or everything.

@@ -9,9 +9,9 @@ import sys
 import threading
 import time
 import traceback
-from collections import Counter
-from collections.abc import Callable
-from datetime import timedelta
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 
 import oms_workers.packages.commands  # noqa: F401 - registers the commands
 from oms_workers.database import connection, database_now, retry_transient, rows, transaction
@@ -20,13 +20,16 @@ from oms_workers.fulfilment.first_planning import plan_waiting_orders
 from oms_workers.fulfilment.plan_context import refresh_contexts
 from oms_workers.fulfilment.replanning import replan_packages
 from oms_workers.fulfilment.transfer_replanning import replan_transfers
+from oms_workers.merchant_values import LoadError
 from oms_workers.orders.held_orders import release_order
 from oms_workers.packages.commands.registry import Option, Request, commands, run_command
+from oms_workers.packages.counting import count_stock
 from oms_workers.packages.ended_waits import cancel_ended_waits
 from oms_workers.packages.models import UNPLANNED_STATES, PackageState
 from oms_workers.packages.shortfalls import relieve_shortfalls
-from oms_workers.reservations.discrepancies import Meaning, clear
-from oms_workers.reservations.loading import StockSpec, load_stock
+from oms_workers.reservations.discrepancies import clear
+from oms_workers.reservations.loading import Complete, StockSpec
+from oms_workers.reservations.models import Meaning
 from oms_workers.scheduling.run import Run
 from tests.orders.samples import an_order, store_orders
 
@@ -42,16 +45,24 @@ HELD = "SELECT number FROM orders WHERE state = 'held' LIMIT 1"
 class World:
     """What the threads share: the next order's key, what was done, and the first error."""
 
-    def __init__(self) -> None:
+    def __init__(self, first_key: int = 0) -> None:
         self.done: Counter[str] = Counter()
         self.failure: str | None = None
-        self._key = 0
+        self.counts: deque[list[StockSpec]] = deque(maxlen=20)
+        self._first_key = self._key = first_key
         self._lock = threading.Lock()
 
     def next_key(self) -> int:
         with self._lock:
             self._key += 1
             return self._key
+
+    def some_key(self, chance: random.Random) -> int:
+        """The key of an order that was placed lately."""
+        with self._lock:
+            return chance.randint(
+                max(self._first_key + 1, self._key - 20), max(self._first_key + 1, self._key)
+            )
 
     def count(self, name: str) -> None:
         with self._lock:
@@ -82,23 +93,52 @@ def replan_lost_transfers(world: World, chance: random.Random) -> None:
     replan_transfers(a_run())
 
 
+def edit_an_order(world: World, chance: random.Random) -> None:
+    """As the pull stores it when the hub has changed it: with other lines, or cancelled ones."""
+    key, skus = world.some_key(chance), tuple(chance.choices(SKUS, k=chance.randint(1, 4)))
+    order, items = an_order(key, skus=skus, modified_date=datetime.now(UTC).isoformat())
+    store_orders((order, items))
+
+
 def load_a_snapshot(world: World, chance: random.Random) -> None:
+    """A count that was made now, or some seconds ago; or one that was loaded before, once more."""
     with connection():
         at = database_now()
-        levels = [
-            StockSpec(
-                sku=sku, location=place, on_hand=chance.randint(-1, 12), safety=chance.choice([0, 0, 1])
-            )
-            for sku in chance.sample(SKUS, 2)
-            for place in chance.sample(PLACES, 2)
-        ]
+    if world.counts and chance.random() < 0.3:
+        load(world, chance.choice(world.counts), at)
+        return
+    made = chance.choice([None, at, at - timedelta(seconds=chance.randint(0, 20))])
+    levels = [
+        StockSpec(
+            sku=sku,
+            location=place,
+            on_hand=chance.randint(-1, 12),
+            safety=chance.choice([0, 0, 1]),
+            counted_at=made.isoformat() if made else None,
+        )
+        for sku in chance.sample(SKUS, 2)
+        for place in chance.sample(PLACES, 2)
+    ]
+    world.counts.append(levels)
+    load(world, levels, at, [Complete(levels[0].location, made)] if chance.random() < 0.1 else [])
 
-        def load() -> None:
-            with transaction():
-                load_stock(levels, at=at)
 
-        retry_transient(load)
+def load(world: World, levels: list[StockSpec], at: datetime, complete: Sequence[Complete] = ()) -> None:
+    def attempt() -> None:
+        with transaction():
+            count_stock(levels, at=at, complete=complete)
+
+    with connection():
+        try:
+            retry_transient(attempt)
+        except LoadError:
+            world.count("refused counts")
         relieve_shortfalls(actor="oms load", at=at)
+
+
+def plan_late(world: World, chance: random.Random) -> None:
+    skus = chance.sample(SKUS, 2)
+    replan_packages(a_run(), UNPLANNED_STATES, actor="late stock", max_attempts=0, skus=skus)
 
 
 def clear_discrepancies(world: World, chance: random.Random) -> None:
@@ -138,8 +178,9 @@ def command_something(world: World, chance: random.Random) -> None:
 
 
 WORK: tuple[Callable[[World, random.Random], None], ...] = (
-    place_orders, plan, plan, replan, replan, replan_lost_transfers, load_a_snapshot, clear_discrepancies,
-    end_waits, command_something, command_something, command_something, command_something,
+    place_orders, plan, plan, replan, replan, plan_late, replan_lost_transfers, load_a_snapshot,
+    load_a_snapshot, edit_an_order, clear_discrepancies, end_waits, command_something, command_something,
+    command_something, command_something,
 )  # fmt: skip
 
 

@@ -93,8 +93,16 @@ def overdue() -> None:
     plan_waiting_orders(Run(database_now(), budget=timedelta(minutes=1)))
 
 
+def switched_off() -> None:
+    load_merchant({"ADANA": {}, **PLACES}, {("CHAIR", "GEBZE"): 5, ("CHAIR", "IZMIR"): 1}, SINGLE)
+    store_orders(*(an_order(key, skus=("CHAIR",)) for key in (7, 8)))
+    plan_waiting_orders(Run(database_now(), budget=timedelta(minutes=1)))
+    execute("UPDATE locations SET active = false WHERE code = 'GEBZE'")
+
+
 def drifted() -> None:
     with_transfer()
+    execute("UPDATE stock SET on_hand = on_hand + 3 WHERE sku = 'CHAIR'")
     execute("UPDATE stock SET reserved = 0")
     execute("UPDATE reservations SET released_at = now() WHERE kind = 'transfer'")
 
@@ -110,6 +118,8 @@ def drifted() -> None:
         ("relieve", short, 20),
         ("end_waits", overdue, 12),
         ("reconcile", drifted, 15),
+        ("replan_location", switched_off, 20),
+        ("load", rejected, 20),
         ("release_order", held, 4),
         ("prepare", planned, 7),
         ("block", planned, 8),

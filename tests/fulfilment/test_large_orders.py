@@ -26,6 +26,12 @@ def test_an_order_of_6000_lines_is_planned_and_51_others_with_it(db: None) -> No
         """,
         (LINES,),
     )
+    execute(
+        """
+        INSERT INTO stock_movements (sku, location_id, quantity, kind, reason, at)
+        SELECT sku, location_id, on_hand, 'opening', 'tests', now() FROM stock WHERE sku LIKE 'SKU-%%'
+        """
+    )
     store_orders(*(an_order(key, skus=("SKU-1",)) for key in range(1, 52)), an_order(99, skus=("SCREW",)))
     execute("UPDATE order_items SET quantity = 29 WHERE sku = 'SCREW'")
     execute("UPDATE orders SET priority = 9 WHERE omnitron_id = 99")

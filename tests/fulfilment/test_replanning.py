@@ -16,7 +16,7 @@ from oms_workers.packages.commands.registry import (
 )
 from oms_workers.packages.ended_waits import cancel_ended_waits
 from oms_workers.packages.models import UNPLANNED_STATES, PackageState
-from oms_workers.reservations.discrepancies import Meaning
+from oms_workers.reservations.models import Meaning
 from oms_workers.reservations.stock import NewReservation, lock, reserve
 from oms_workers.scheduling.run import Run
 from tests.fulfilment.samples import a_scenario, assert_books_balance, assert_sound, load_merchant

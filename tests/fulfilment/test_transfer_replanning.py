@@ -15,7 +15,8 @@ from oms_workers.packages.commands.registry import (
     Request,
     run_command,
 )
-from oms_workers.reservations.discrepancies import Meaning, clear
+from oms_workers.reservations.discrepancies import clear
+from oms_workers.reservations.models import Meaning
 from oms_workers.scheduling.run import Run
 from tests.fulfilment.samples import a_scenario, assert_books_balance, load_merchant
 from tests.fulfilment.steps import PLACES, a_run, packages, plan_all, replan, set_stock, transfers

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from oms_workers.database import rows
+from oms_workers.database import database, execute, rows
 from oms_workers.fulfilment.scenarios import active_scenarios
 from oms_workers.merchant_values import LoadError
 from oms_workers.operation.load_files import load_files
@@ -62,6 +62,44 @@ def everything() -> list[Any]:
         ({"locations": [{**NEW, "priority": 2**31}]}, "locations.0.priority of code 'BURSA' is 2147483648"),
         ({"locations": [{**NEW, "quota": True}]}, "locations.0.quota of code 'BURSA' is true"),
         ({"locations": [{**NEW, "latitude": True}]}, "locations.0.latitude of code 'BURSA' is true"),
+        (
+            {"locations": [NEW, {**NEW, "code": "bursa "}]},
+            "locations.1.code of code 'bursa ' is 'bursa': is given twice",
+        ),
+        (
+            {
+                "stock": [
+                    {**STOCKED, "on_hand": 1},
+                    {"sku": " RED-LAMP", "location": "gebze-dc", "on_hand": 1},
+                ]
+            },
+            "stock.1.sku of sku ' RED-LAMP' at 'gebze-dc' is 'RED-LAMP': is given twice",
+        ),
+        (
+            {
+                "stock": [
+                    {**STOCKED, "sku": "I\u0307X", "on_hand": 1},
+                    {**STOCKED, "sku": "\u0130X", "on_hand": 1},
+                ]
+            },
+            "stock.1.sku",
+        ),
+        ({"stock": [{**STOCKED, "on_hand": 2**31}]}, "on_hand of sku 'RED-LAMP' at 'GEBZE-DC' is 2147483648"),
+        ({"stock": [{**STOCKED, "on_hand": -(2**31) - 1}]}, "is -2147483649"),
+        ({"stock": [{**STOCKED, "safety": 2**63}]}, "is 9223372036854775808"),
+        ({"stock": [{**STOCKED, "sku": "A\0", "on_hand": 1}]}, "holds a control character"),
+        ({"scenarios": [{"name": "x\0", "rules": RULES}]}, "scenarios.0.name of name 'x\\x00'"),
+        (a_scenario(max_packages=2**31), "max_packages"),
+        (a_scenario(min_package_value=10**40), "min_package_value"),
+        (
+            {"scenarios": [{"name": "new", "rules": RULES}, {"name": "New ", "rules": RULES}]},
+            "is given twice",
+        ),
+        (
+            {"scenarios": [{"name": "new", "rules": [*RULES, {"name": "Wherever  it is"}]}]},
+            "scenarios.0.rules.1.name of name 'Wherever  it is' of name 'new'",
+        ),
+        ({"counted_at": "soon"}, "counted_at is 'soon': is no time with an offset"),
         ({"locations": [NEW, NEW]}, "locations.1.code of code 'BURSA' is 'BURSA': is given twice"),
         (
             {"stock": [{**STOCKED, "on_hand": True}]},
@@ -165,8 +203,8 @@ def test_load_says_after_ten_how_many_more(tmp_path: Path) -> None:
 def test_load_keeps_what_a_file_leaves_out(tmp_path: Path) -> None:
     load_files(EXAMPLES)
     load_files([a_file(tmp_path, stock=[{**STOCKED, "on_hand": 8, "safety": 3}])])
-    level = "SELECT on_hand, safety, snapshot_at FROM stock WHERE sku = 'RED-LAMP' AND location_id = 1"
-    counted = rows(level)[0].snapshot_at
+    level = "SELECT on_hand, safety, counted_at FROM stock WHERE sku = 'RED-LAMP' AND location_id = 1"
+    counted = rows(level)[0].counted_at
 
     load_files([a_file(tmp_path, stock=[{**STOCKED, "on_hand": 9}])])
     ((on_hand, safety, recounted),) = rows(level)
@@ -204,6 +242,83 @@ def test_a_value_that_can_be_loaded_can_be_planned_with(tmp_path: Path, value: A
     assert Decimal(str(value)) in {
         rule.min_package_value for scenario in active_scenarios() for rule in scenario.rules
     }
+
+
+def test_codes_skus_and_names_that_are_written_otherwise_are_the_same(tmp_path: Path) -> None:
+    load_files(EXAMPLES)
+    locations, stock = rows("SELECT id, code FROM locations ORDER BY id"), rows("SELECT count(*) FROM stock")
+    name = "Marketplace orders leave from the  warehouses"
+    rule = {"name": "r", "filters": {"locations": ["gebze-dc", " KADİKOY"], "types": ["STORE"]}}
+
+    load_files(
+        [
+            a_file(
+                tmp_path,
+                locations=[{"code": " gebze-dc", "priority": 7}],
+                stock=[{"sku": " RED-LAMP ", "location": "Gebze-Dc", "on_hand": 5}],
+                scenarios=[{"name": name, "rules": [rule]}],
+            )
+        ]
+    )
+
+    assert rows("SELECT id, code FROM locations ORDER BY id") == locations
+    assert rows("SELECT count(*) FROM stock") == stock
+    assert rows("SELECT priority FROM locations WHERE code = 'GEBZE-DC'") == [(7,)]
+    assert rows("SELECT on_hand FROM stock WHERE sku = 'RED-LAMP' AND location_id = 1") == [(5,)]
+    assert rows("SELECT filters -> 'locations', filters -> 'types' FROM scenario_rules WHERE name = 'r'") == [
+        (["GEBZE-DC", "KADIKOY"], ["store"])
+    ]
+    assert rows("SELECT count(*) FROM scenarios") == [(2,)]
+
+
+def test_codes_that_an_earlier_release_kept_apart_are_changed_by_their_exact_name(tmp_path: Path) -> None:
+    load_files(EXAMPLES)
+    execute(
+        "INSERT INTO locations (code, name, type) VALUES ('adana', 'x', 'store'), ('ADANA', 'x', 'store')"
+    )
+
+    load_files([a_file(tmp_path, locations=[{"code": "adana", "name": "y"}])])
+
+    assert rows(
+        "SELECT code, name FROM locations WHERE type = 'store' AND name IN ('x', 'y') ORDER BY code"
+    ) == [
+        ("ADANA", "x"),
+        ("adana", "y"),
+    ]
+    with pytest.raises(LoadError, match="is 'Adana': may mean 'ADANA' or 'adana'; write one of them exactly"):
+        load_files([a_file(tmp_path, locations=[{"code": "Adana", "name": "z"}])])
+    with pytest.raises(LoadError, match=r"stock\.0\.location .*may mean 'ADANA' or 'adana'"):
+        load_files([a_file(tmp_path, stock=[{"sku": "X", "location": "Adana", "on_hand": 1}])])
+
+
+def test_a_file_of_three_thousand_locations_is_a_few_statements(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load_files(EXAMPLES)
+    many = [{"code": f"S{n}", "name": f"Shop {n}", "type": "store", "priority": n % 9} for n in range(3_000)]
+    stock = [{"sku": "RED-LAMP", "location": f"S{n}", "on_hand": n % 7} for n in range(3_000)]
+    done: list[str] = []
+    execute_sql = type(database).execute_sql
+
+    def count(self: Any, sql: str, *arguments: Any, **options: Any) -> Any:
+        done.append(sql)
+        return execute_sql(self, sql, *arguments, **options)
+
+    monkeypatch.setattr(type(database), "execute_sql", count)
+    few = a_file(tmp_path, locations=many[:3], stock=stock[:3])
+    load_files([few])
+    of_three = len(done)
+    load_files([a_file(tmp_path, locations=many, stock=stock)])
+    changed = [{**place, "name": "Shop", "quota": 3} if n % 2 else place for n, place in enumerate(many)]
+    load_files([a_file(tmp_path, locations=changed)])
+
+    assert len(done) < 3 * of_three
+    assert rows("SELECT count(*), count(quota), sum(priority)::int FROM locations WHERE code LIKE 'S%%'") == [
+        (3_000, 1_500, sum(n % 9 for n in range(3_000)))
+    ]
+    assert rows(
+        "SELECT sum(on_hand)::int FROM stock JOIN locations ON id = location_id WHERE code LIKE 'S%%'"
+    ) == [(sum(n % 7 for n in range(3_000)),)]
 
 
 def test_two_first_loads_at_once_follow_one_another(tmp_path: Path) -> None:

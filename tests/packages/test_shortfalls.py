@@ -30,6 +30,9 @@ from tests.fulfilment.steps import (
     transfers,
 )
 from tests.orders.samples import an_order, store_orders
+from tests.packages.commands.shop import items
+
+SINGLE = a_scenario({"mode": "single", "ranking": ["priority"]})
 
 
 def test_a_snapshot_below_what_is_reserved_sends_the_least_urgent_elsewhere(tmp_path: Any) -> None:
@@ -62,6 +65,68 @@ def test_what_is_being_prepared_stays_even_when_it_is_short() -> None:
     assert [state for _, _, state in packages()] == [910, 200]
     assert rows("SELECT on_hand, reserved FROM stock") == [(0, 1)]
     assert_books_balance()
+
+
+def test_only_what_is_short_leaves_a_package() -> None:
+    load_merchant(PLACES, {("CHAIR", "GEBZE"): 3, ("LAMP", "GEBZE"): 1, ("LAMP", "IZMIR"): 1}, SINGLE)
+    store_orders(an_order(1, skus=("CHAIR", "CHAIR", "CHAIR", "LAMP")))
+    plan_all()
+    set_stock("CHAIR", "GEBZE", 2)
+
+    assert relieve_shortfalls(actor="task", at=database_now()) == 1
+
+    assert packages() == [("P1-1", "GEBZE", 100), ("P1-2", "GEBZE", 920)]
+    assert items("P1-1") == [("CHAIR", 1), ("CHAIR", 1), ("LAMP", 1)]
+    assert items("P1-2") == [("CHAIR", 1)]
+    assert rows("SELECT sku, reserved FROM stock WHERE location_id = 1 ORDER BY sku") == [
+        ("CHAIR", 2),
+        ("LAMP", 1),
+    ]
+    set_stock("CHAIR", "ANKARA", 1)
+    assert replan()["replanned"] == 1
+    assert packages()[-1] == ("P1-3", "ANKARA", 100)
+    assert_sound()
+
+
+def test_a_line_that_is_partly_short_is_split_at_what_is_there() -> None:
+    load_merchant(PLACES, {("CHAIR", "GEBZE"): 5}, GREEDY)
+    order, (line,) = an_order(1, skus=("CHAIR",))
+    store_orders((order, [{**line, "quantity": 5}]))
+    plan_all()
+    set_stock("CHAIR", "GEBZE", 3)
+
+    assert relieve_shortfalls(actor="task", at=database_now()) == 1
+
+    assert (items("P1-1"), items("P1-2")) == ([("CHAIR", 3)], [("CHAIR", 2)])
+    assert_sound()
+
+
+def test_the_least_urgent_gives_way_first_whatever_its_number() -> None:
+    load_merchant(PLACES, {("CHAIR", "GEBZE"): 4}, SINGLE)
+    store_orders(*(an_order(key, skus=("CHAIR",) * 2) for key in (1, 2)))
+    plan_all()
+    execute("UPDATE orders SET priority = 9 WHERE id = 1")
+    set_stock("CHAIR", "GEBZE", 1)
+
+    assert relieve_shortfalls(actor="task", at=database_now()) == 2
+
+    assert packages() == [("P1-1", "GEBZE", 100), ("P2-1", "GEBZE", 910), ("P1-2", "GEBZE", 920)]
+    assert (items("P1-1"), items("P1-2")) == ([("CHAIR", 1)], [("CHAIR", 1)])
+    assert_books_balance()
+
+
+def test_what_a_package_has_packed_or_sent_stays() -> None:
+    load_merchant(PLACES, {("CHAIR", "GEBZE"): 3}, GREEDY)
+    store_orders(*(an_order(key, skus=("CHAIR",)) for key in (1, 2, 3)))
+    plan_all()
+    run_command("P1-1", "COMPLETE_PACKAGING", actor="tests")
+    for name in ("COMPLETE_PACKAGING", "SHIP_THE_PACKAGE"):
+        run_command("P2-1", name, actor="tests")
+    set_stock("CHAIR", "GEBZE", 0)
+
+    assert relieve_shortfalls(actor="task", at=database_now()) == 1
+
+    assert [state for _, _, state in packages()] == [500, 600, 910]
 
 
 def test_stock_that_has_come_back_meanwhile_sends_nobody_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:

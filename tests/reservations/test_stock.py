@@ -57,7 +57,7 @@ def test_loading_stock_sets_what_is_on_hand_and_notes_each_change() -> None:
             StockSpec(sku="CHAIR", location="IZMIR", on_hand=2),
             StockSpec(sku="STOOL", location="IZMIR", on_hand=4),
         ]
-        assert load_stock(levels, at=NOW) == 3
+        assert len(load_stock(levels, at=NOW)) == 3
 
     assert rows("SELECT sku, location_id, on_hand, reserved FROM stock ORDER BY sku, location_id") == [
         ("CHAIR", 1, 0, 1),

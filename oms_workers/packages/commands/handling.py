@@ -9,6 +9,7 @@ from oms_workers.packages.models import OPEN_STATES, UNPLANNED_STATES, Package, 
 from oms_workers.packages.settling import settle_order
 from oms_workers.packages.states import PACKAGE
 from oms_workers.reservations.release import consume
+from oms_workers.reservations.rises import note_rise
 
 S = PackageState
 
@@ -57,6 +58,8 @@ def unblock(package: LockedPackage, request: Request, circumstances: Circumstanc
 def cancel(package: LockedPackage, request: Request, circumstances: Circumstances) -> None:
     """Its lines are not sent; an order of which no other package is left is settled."""
     give_back(package, "CANCEL", circumstances)
+    # Nothing was wrong with what it held, and other packages may wait for it.
+    note_rise(item.sku for item in package.items)
     _go(package, S.CANCELLED, "cancelled", request, circumstances)
     settle_order(package.order_id, circumstances.door)
 

@@ -30,7 +30,7 @@ from oms_workers.packages.locked import (
     lock_transfer,
 )
 from oms_workers.packages.models import Package, PackageState, TransferOrder
-from oms_workers.reservations.discrepancies import Meaning
+from oms_workers.reservations.models import Meaning
 from oms_workers.sets import column
 
 

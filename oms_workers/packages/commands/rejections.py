@@ -6,7 +6,6 @@ do not return to the same shelf. What the rejection says of the stock becomes a 
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
 
 from oms_workers.audit_events.door import Change
 from oms_workers.errors import ArgumentError, OmsError
@@ -15,11 +14,11 @@ from oms_workers.packages.commands.registry import Option, Request, command
 from oms_workers.packages.exclusions import exclude
 from oms_workers.packages.holdings import give_back, units_held_by
 from oms_workers.packages.locked import Item, LockedPackage
-from oms_workers.packages.models import Package, PackageItem, PackageState
+from oms_workers.packages.models import PackageState
+from oms_workers.packages.parting import part, pick
 from oms_workers.packages.states import PACKAGE
-from oms_workers.reservations.discrepancies import Meaning, block
-from oms_workers.reservations.release import of_package_items, release_reservations
-from oms_workers.reservations.stock import NewReservation, lock, reserve
+from oms_workers.reservations.discrepancies import block
+from oms_workers.reservations.models import Meaning
 
 S = PackageState
 
@@ -91,30 +90,32 @@ def _reject(
     held = units_held_by(package)
     give_back(package, state.name, circumstances)
     denied = {sku: min(units, held[sku]) for sku, units in rejected.items() if sku in held}
-    _deny(package, denied, request.meaning or default, state.name, circumstances)
-    exclude((item.order_item_id for item in package.items), package.location_id, circumstances)
+    meaning = request.meaning or default
+    _deny(package, denied, meaning, state.name, circumstances)
+    not_there = {item.order_item_id for item in package.items if item.sku in denied}
+    exclude(
+        (item.order_item_id for item in package.items),
+        package.location_id,
+        circumstances,
+        missing=not_there if meaning is not Meaning.NOTHING else (),
+    )
     content = {"missing": dict(rejected), "reason": request.reason}
     circumstances.door.change(PACKAGE, [Change(package.id, package.state, state, "rejected", content)])
 
 
 def _part(package: LockedPackage, request: Request, circumstances: Circumstances) -> None:
     """Move the missing units to a package of their own, which waits for another plan."""
-    at, missing = circumstances.at, _pick(package.items, request.missing)
-    touched = [item.id for item, _ in missing]
-    release_reservations(of_package_items(touched), reason="PRODUCT_NOT_FOUND_ADVANCED", at=at)
-    kept = [
-        NewReservation(item.sku, package.location_id, item.quantity - units, item.id)
-        for item, units in missing
-        if units < item.quantity
-    ]
-    lock({(new.sku, new.location_id) for new in kept})
-    reserve(kept, reason="PRODUCT_NOT_FOUND_ADVANCED", at=at)
-    new = _add_package(package, request.reason, circumstances)
-    _move_items(missing, new.id)
+    missing = pick(package.items, request.missing)
+    reason = request.reason or f"was missing from {package.number}"
+    new = part(
+        package, missing, cause="PRODUCT_NOT_FOUND_ADVANCED", reason=reason, circumstances=circumstances
+    )
     meaning = request.meaning or Meaning.ALL
     _deny(package, request.missing, meaning, "PRODUCT_NOT_FOUND_ADVANCED", circumstances)
-    exclude((item.order_item_id for item, _ in missing), package.location_id, circumstances)
-    content = {"missing": dict(request.missing), "package": new.number, "reason": request.reason}
+    lines = [item.order_item_id for item, _ in missing]
+    not_there = lines if meaning is not Meaning.NOTHING else []
+    exclude(lines, package.location_id, circumstances, missing=not_there)
+    content = {"missing": dict(request.missing), "package": new, "reason": request.reason}
     parted = Change(package.id, package.state, package.state, "parted", content)
     circumstances.door.change(PACKAGE, [parted])
 
@@ -134,74 +135,6 @@ def _units(items: Iterable[Item]) -> dict[str, int]:
     for item in items:
         units[item.sku] += item.quantity
     return dict(units)
-
-
-def _pick(items: Iterable[Item], missing: Mapping[str, int]) -> list[tuple[Item, int]]:
-    """From which items the missing units are taken, and how many from each."""
-    left = dict(missing)
-    picked = []
-    for item in items:
-        units = min(item.quantity, left.get(item.sku, 0))
-        if units:
-            left[item.sku] -= units
-            picked.append((item, units))
-    return picked
-
-
-class _PartedPackage(NamedTuple):
-    id: int
-    number: str
-    order_id: int
-    plan_id: int
-    location_id: int
-    state: PackageState
-
-
-class _Moved(NamedTuple):
-    id: int
-    package_id: int
-    state: PackageState
-
-
-class _Reduced(NamedTuple):
-    id: int
-    quantity: int
-
-
-class _PartedItem(NamedTuple):
-    package_id: int
-    order_item_id: int
-    sku: str
-    quantity: int
-    state: PackageState
-
-
-def _add_package(package: LockedPackage, reason: str | None, circumstances: Circumstances) -> _PartedPackage:
-    (new_id,) = Package.next_ids(1)
-    before = Package.select(Package.id).where(Package.order == package.order_id).count()
-    number = f"P{package.order_id}-{before + 1}"
-    new = _PartedPackage(
-        new_id, number, package.order_id, package.plan_id, package.location_id, S.OUT_OF_STOCK
-    )
-    circumstances.door.create(
-        PACKAGE,
-        [new],
-        contents=[{"order": package.order_id, "reason": reason or f"was missing from {package.number}"}],
-        created_at=circumstances.at,
-        changed_at=circumstances.at,
-    )
-    return new
-
-
-def _move_items(missing: list[tuple[Item, int]], package_id: int) -> None:
-    state = S.OUT_OF_STOCK
-    whole = [_Moved(item.id, package_id, state) for item, units in missing if units == item.quantity]
-    parts = [(item, units) for item, units in missing if units < item.quantity]
-    PackageItem.update_set(whole)
-    PackageItem.update_set([_Reduced(item.id, item.quantity - units) for item, units in parts])
-    PackageItem.insert_set(
-        [_PartedItem(package_id, item.order_item_id, item.sku, units, state) for item, units in parts]
-    )
 
 
 def _deny(

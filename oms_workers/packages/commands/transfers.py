@@ -9,7 +9,8 @@ from oms_workers.packages.holdings import demand_of, reservations_of
 from oms_workers.packages.locked import LockedTransfer
 from oms_workers.packages.models import TransferState
 from oms_workers.packages.states import TRANSFER
-from oms_workers.reservations.discrepancies import Meaning, block
+from oms_workers.reservations.discrepancies import block
+from oms_workers.reservations.models import Meaning
 from oms_workers.reservations.release import consume, receive, release_reservations
 from oms_workers.reservations.stock import NewReservation, reserve
 
@@ -57,7 +58,9 @@ def transfer_out_of_stock(transfer: LockedTransfer, request: Request, circumstan
         at=circumstances.at,
         lifetime=circumstances.discrepancy_lifetime,
     )
-    exclude((item.order_item_id for item in transfer.items), transfer.source_id, circumstances)
+    lines = [item.order_item_id for item in transfer.items]
+    is_missing = request.meaning is not Meaning.NOTHING
+    exclude(lines, transfer.source_id, circumstances, missing=lines if is_missing else ())
     _go(transfer, S.OUT_OF_STOCK, "rejected", request, circumstances)
 
 

@@ -20,7 +20,7 @@ from oms_workers.packages.commands.registry import (
 from oms_workers.packages.locked import UnknownPackageError
 from oms_workers.packages.models import PackageState
 from oms_workers.packages.states import PACKAGE, TRANSFER
-from oms_workers.reservations.discrepancies import Meaning
+from oms_workers.reservations.models import Meaning
 from tests.fulfilment.samples import a_scenario, assert_books_balance, load_merchant
 from tests.fulfilment.steps import PLACES, plan_all
 from tests.orders.samples import an_order, store_orders

@@ -5,8 +5,8 @@ import pytest
 from oms_workers.database import execute, rows
 from oms_workers.packages.commands.rejections import NotInPackageError
 from oms_workers.packages.models import PackageState
-from oms_workers.reservations.discrepancies import Meaning
-from tests.fulfilment.samples import assert_books_balance
+from oms_workers.reservations.models import Meaning
+from tests.fulfilment.samples import assert_books_balance, note_edits
 from tests.fulfilment.steps import plan_all
 from tests.orders.samples import an_order, store_orders
 from tests.packages.commands.shop import discrepancies, do, everything, items, state, stock
@@ -59,6 +59,7 @@ def test_all_is_what_nobody_else_holds(package: str) -> None:
 
 def test_all_of_less_than_nothing_is_nothing(package: str) -> None:
     execute("UPDATE stock SET on_hand = 0")
+    note_edits()
 
     do(package, "PRODUCT_NOT_FOUND")
 
@@ -86,6 +87,7 @@ def test_missing_units_of_one_line_split_it(package: str) -> None:
     execute("UPDATE package_items SET quantity = 4 WHERE sku = 'LAMP'")
     execute("UPDATE reservations SET quantity = 4 WHERE sku = 'LAMP'")
     execute("UPDATE stock SET on_hand = 9, reserved = 4 WHERE sku = 'LAMP'")
+    note_edits()
 
     do(package, "PRODUCT_NOT_FOUND_ADVANCED", missing={"LAMP": 3}, meaning=Meaning.ALL)
 

@@ -1,0 +1,110 @@
+"""Counts of stock: what people counted at some time, and what we have moved since."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import NamedTuple
+
+from peewee import Case, fn
+
+from oms_workers.reservations.discrepancies import heed_counts, lock_discrepancies
+from oms_workers.reservations.models import MovementKind, Stock
+from oms_workers.reservations.movements import Key, move, moved_since
+from oms_workers.reservations.stock import Level, add_missing, lock
+from oms_workers.sets import Arrays, fetch
+
+REASON = "oms load"
+
+
+class Count(NamedTuple):
+    """What a file says of one stock; None is what it does not say, and a count without a time is of now.
+
+    `is_absent` is a sku that a complete list does not name.
+    """
+
+    on_hand: int | None
+    safety: int | None
+    counted_at: datetime | None
+    is_absent: bool = False
+
+
+class _Last(NamedTuple):
+    sku: str
+    location_id: int
+    counted_at: datetime | None
+
+
+class _Set(NamedTuple):
+    sku: str
+    location_id: int
+    safety: int
+    counted_at: datetime | None
+
+
+def write(
+    wanted: Mapping[Key, Count], *, at: datetime, check: Callable[[Mapping[Key, datetime]], None]
+) -> dict[Key, datetime]:
+    """Write counts and safety, in the caller's transaction; returns what was counted, and when.
+
+    `check` is called with the last count of each stock, under its lock, and raises for what is older. What a
+    complete list does not name, and was counted since, stays.
+    """
+    if not wanted:
+        return {}
+    keys = sorted(wanted)
+    # Reservations are locked before stock.
+    discrepancies = lock_discrepancies(keys)
+    add_missing(keys)
+    before, last = lock(keys), _last_counts(keys)
+    check(last)
+    counted = {
+        key: _time(count, last.get(key), at) for key, count in wanted.items() if count.on_hand is not None
+    }
+    for key in [
+        key for key in counted if wanted[key].is_absent and counted[key] < last.get(key, counted[key])
+    ]:
+        del counted[key]
+    _set([_row(key, wanted[key], before[key], counted.get(key)) for key in keys])
+    since = moved_since(counted)
+    moved = [
+        (*key, (wanted[key].on_hand or 0) + since.get(key, 0) - before[key].on_hand)
+        for key in sorted(counted)
+    ]
+    changed = [movement for movement in moved if movement[2]]
+    move(changed, kind=MovementKind.SNAPSHOT, reason=REASON, at=at)
+    told = [each for each in discrepancies if each.key in counted]
+    heed_counts(told, counted, reason=REASON, at=at)
+    return counted
+
+
+def _time(count: Count, last: datetime | None, at: datetime) -> datetime:
+    """When it was counted: without a time just now, which is after all counts that are committed."""
+    return count.counted_at or (at if last is None else max(at, last))
+
+
+def _last_counts(keys: list[Key]) -> dict[Key, datetime]:
+    wanted = Arrays("wanted", {"sku": Stock.sku, "location_id": Stock.location}, keys)
+    # The previous release, beside which we run in a deploy, writes only the second.
+    last = fn.GREATEST(Stock.counted_at, Stock.snapshot_at).alias("counted_at")
+    query = Stock.select(Stock.sku, Stock.location, last).join(
+        wanted, on=wanted.matches(Stock, "sku", "location_id")
+    )
+    return {(row.sku, row.location_id): row.counted_at for row in fetch(query, _Last) if row.counted_at}
+
+
+def _row(key: Key, count: Count, before: Level, counted_at: datetime | None) -> _Set:
+    return _Set(*key, before.safety if count.safety is None else count.safety, counted_at)
+
+
+def _set(rows: list[_Set]) -> None:
+    """Only a count is one; a file that gives only the safety has counted nothing."""
+    new = Arrays.of(Stock, rows)
+    counted_at = fn.COALESCE(new.c.counted_at, Stock.counted_at)
+    has_risen = new.c.safety < Stock.safety
+    Stock.update(
+        {
+            Stock.safety: new.c.safety,
+            Stock.counted_at: counted_at,
+            Stock.snapshot_at: fn.COALESCE(new.c.counted_at, Stock.snapshot_at),
+            Stock.risen_at: Case(None, [(has_risen, fn.clock_timestamp())], Stock.risen_at),
+        }
+    ).from_(new).where(new.matches(Stock, "sku", "location_id")).execute()

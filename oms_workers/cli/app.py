@@ -16,6 +16,7 @@ from oms_workers.cli import (
     orders,
     packages,
     reconcile,
+    rejects,
     release,
     replan,
     run,
@@ -46,6 +47,7 @@ app.command("packages")(packages.packages)
 app.command("load")(load.load)
 app.command("explain")(explain.explain)
 app.command("command")(command.command)
+app.command("rejects")(rejects.rejects)
 app.command("release")(release.release)
 app.command("replan")(replan.replan)
 app.command("reconcile")(reconcile.reconcile)

@@ -11,11 +11,12 @@ from typer.testing import CliRunner
 import settings
 from oms_workers.broker import current
 from oms_workers.cli.app import app
-from oms_workers.database import execute, rows
+from oms_workers.database import execute, jsonb, rows
 from oms_workers.operation import findings, status
 from oms_workers.operation.status import collect
 from oms_workers.orders.held_orders import release_order
 from oms_workers.scheduling import known_cadences, process, table, tick
+from oms_workers.scheduling.run import waiting_for
 from tests.fulfilment.samples import load_merchant
 from tests.fulfilment.steps import GREEDY, PLACES, plan_all
 from tests.orders.samples import an_order, store_orders
@@ -203,4 +204,17 @@ def test_an_order_waits_since_it_came_here_and_not_since_it_was_received(well: N
     release_order("8", actor="tests")
 
     assert rows("SELECT count(*) FROM orders WHERE line_changes IS NOT NULL") == [(1,)]
+    assert found() == []
+
+
+def test_a_task_that_waits_for_a_person_is_found_until_it_works_again(well: None) -> None:
+    task = "oms.orders.tasks.get_orders_from_omnitron"
+    insert = (
+        "INSERT INTO scheduled_runs (task, slot, first_slot, state, trigger, attempts, result)"
+        " VALUES (%s, now(), now(), 'succeeded', 'periodiq', 1, %s)"
+    )
+    execute(insert, (task, jsonb(waiting_for("Omnitron refuses our credentials."))))
+    assert found() == ["get-omnitron-orders-cron does nothing: Omnitron refuses our credentials."]
+
+    execute("UPDATE scheduled_runs SET result = %s", (jsonb({"stored": 1}),))
     assert found() == []

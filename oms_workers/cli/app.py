@@ -17,6 +17,7 @@ from oms_workers.cli import (
     orders,
     packages,
     reconcile,
+    rejects,
     release,
     replan,
     run,
@@ -48,6 +49,7 @@ app.command("load")(load.load)
 app.command("explain")(explain.explain)
 app.command("audit")(audit.audit)
 app.command("command")(command.command)
+app.command("rejects")(rejects.rejects)
 app.command("release")(release.release)
 app.command("replan")(replan.replan)
 app.command("reconcile")(reconcile.reconcile)

@@ -13,7 +13,7 @@ from oms_workers.fulfilment.orders_to_plan import (
     ClaimedOrder,
     ClaimedPackage,
 )
-from oms_workers.orders.models import CLOSED_LINE_STATUSES, Order, OrderState
+from oms_workers.orders.models import REPLANNED_LINE_STATUSES, Order, OrderState
 from oms_workers.packages.models import Package, PackageItem, PackageState
 from oms_workers.sets import among, column, fetch, for_change, one_of
 
@@ -68,7 +68,7 @@ _CANDIDATES = """
         CROSS JOIN LATERAL (
             SELECT package_id
             FROM package_items
-            JOIN order_items ON order_items.id = order_item_id AND order_items.status <> ALL(%(closed)s)
+            JOIN order_items ON order_items.id = order_item_id AND order_items.status = ANY(%(open)s)
             WHERE package_items.sku = available.sku AND package_items.state IN ({states})
             OFFSET 0
         ) AS item
@@ -128,7 +128,7 @@ def find_candidates(
             "slot": slot,
             "limit": limit,
             "planned": OrderState.PLANNED.value,
-            "closed": [status.value for status in CLOSED_LINE_STATUSES],
+            "open": [status.value for status in REPLANNED_LINE_STATUSES],
             "anyway": RETRY_ANYWAY,
             "margin": LONGEST_TRANSACTION,
         },

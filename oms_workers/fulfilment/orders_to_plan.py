@@ -9,10 +9,16 @@ from peewee import fn
 
 from oms_workers.fulfilment.models import OrderExecutionPlan
 from oms_workers.fulfilment.planning.plans import LineToPlan, OrderToPlan, ReplacedPackage
-from oms_workers.orders.models import CLOSED_LINE_STATUSES, IS_RELEASED, Order, OrderItem
+from oms_workers.orders.models import (
+    IS_RELEASED,
+    PLANNED_LINE_STATUSES,
+    REPLANNED_LINE_STATUSES,
+    Order,
+    OrderItem,
+)
 from oms_workers.packages.exclusions import exclusions_of
 from oms_workers.packages.models import Package, PackageItem, PackageState
-from oms_workers.sets import fetch, none_of, one_of
+from oms_workers.sets import fetch, one_of
 
 
 class ClaimedOrder(NamedTuple):
@@ -86,7 +92,7 @@ class _Packages(NamedTuple):
 
 
 def read_orders(orders: Sequence[ClaimedOrder]) -> list[OrderToPlan]:
-    """These orders, whole: all of their open lines."""
+    """These orders, whole: all of their lines that Omnitron has approved."""
     ids = [order.id for order in orders]
     lines = _lines_of_orders(ids)
     before = _attempts_before(ids)
@@ -134,7 +140,7 @@ def read_packages(
 def demand_of_orders(order_ids: Sequence[int]) -> dict[str, int]:
     """The units by sku of the open lines of these orders."""
     query = OrderItem.select(OrderItem.sku, fn.SUM(OrderItem.quantity).cast("int").alias("units")).where(
-        one_of(OrderItem.order, order_ids), none_of(OrderItem.status, CLOSED_LINE_STATUSES)
+        one_of(OrderItem.order, order_ids), one_of(OrderItem.status, PLANNED_LINE_STATUSES)
     )
     return dict(fetch(query.group_by(OrderItem.sku), _Units))
 
@@ -155,14 +161,14 @@ def _lines_of_orders(order_ids: Sequence[int]) -> dict[int, tuple[LineToPlan, ..
             OrderItem.quantity,
             OrderItem.price,
         )
-        .where(one_of(OrderItem.order, order_ids), none_of(OrderItem.status, CLOSED_LINE_STATUSES))
+        .where(one_of(OrderItem.order, order_ids), one_of(OrderItem.status, PLANNED_LINE_STATUSES))
         .order_by(OrderItem.id)
     )
     return _by_owner(fetch(query, _Line))
 
 
 def _lines_of_packages(package_ids: Sequence[int]) -> dict[int, tuple[LineToPlan, ...]]:
-    """The lines that are in these packages, without those that were cancelled since."""
+    """The lines that are in these packages, without those that were cancelled or sent since."""
     query = (
         PackageItem.select(
             PackageItem.package.alias("owner"),
@@ -172,7 +178,7 @@ def _lines_of_packages(package_ids: Sequence[int]) -> dict[int, tuple[LineToPlan
             fn.MAX(OrderItem.price).alias("price"),
         )
         .join(OrderItem)
-        .where(one_of(PackageItem.package, package_ids), none_of(OrderItem.status, CLOSED_LINE_STATUSES))
+        .where(one_of(PackageItem.package, package_ids), one_of(OrderItem.status, REPLANNED_LINE_STATUSES))
         .group_by(PackageItem.package, PackageItem.order_item, PackageItem.sku)
         .order_by(PackageItem.order_item)
     )

@@ -50,7 +50,7 @@ WAITING = (
     ),
     Waiting(
         "orders rejected",
-        lambda: count_since(RejectedOrder.first_seen_at),
+        lambda: count_since(RejectedOrder.first_seen_at, RejectedOrder.dismissed_at.is_null()),
         patience=_LOOKED_AT_WITHIN,
     ),
 )

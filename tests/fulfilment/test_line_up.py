@@ -267,11 +267,12 @@ def test_scarce_skus_are_given_out_as_one_planner_would_give_them() -> None:
     for processes in (1, 6):
         execute(
             """
-            TRUNCATE order_execution_plans, packages, package_items, reservations, stock_movements,
+            TRUNCATE order_execution_plans, packages, package_items, reservations,
                 audit_events, orders, order_items RESTART IDENTITY CASCADE
             """
         )
         execute("UPDATE stock SET reserved = 0")
+        execute("DELETE FROM stock_movements WHERE kind = 'reserved'")
         execute(STORE_ORDERS, (1_500,))
         execute(
             """

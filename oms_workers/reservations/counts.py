@@ -7,12 +7,14 @@ from typing import NamedTuple
 from peewee import Case, fn
 
 from oms_workers.reservations.discrepancies import heed_counts, lock_discrepancies
-from oms_workers.reservations.models import MovementKind, Stock
-from oms_workers.reservations.movements import Key, move, moved_since
-from oms_workers.reservations.stock import Level, add_missing, lock
-from oms_workers.sets import Arrays, fetch
+from oms_workers.reservations.models import MovementKind, Stock, StockMovement
+from oms_workers.reservations.stock import Key, Level, add_missing, lock, move
+from oms_workers.sets import Arrays, among, fetch
 
 REASON = "oms load"
+
+#: What we ourselves do to what stands on the shelf.
+_OURS = (MovementKind.CONSUMED, MovementKind.RECEIVED)
 
 
 class Count(NamedTuple):
@@ -31,6 +33,12 @@ class _Last(NamedTuple):
     sku: str
     location_id: int
     counted_at: datetime | None
+
+
+class _Moved(NamedTuple):
+    sku: str
+    location_id: int
+    units: int
 
 
 class _Set(NamedTuple):
@@ -64,7 +72,7 @@ def write(
     ]:
         del counted[key]
     _set([_row(key, wanted[key], before[key], counted.get(key)) for key in keys])
-    since = moved_since(counted)
+    since = _moved_since(counted)
     moved = [
         (*key, (wanted[key].on_hand or 0) + since.get(key, 0) - before[key].on_hand)
         for key in sorted(counted)
@@ -89,6 +97,27 @@ def _last_counts(keys: list[Key]) -> dict[Key, datetime]:
         wanted, on=wanted.matches(Stock, "sku", "location_id")
     )
     return {(row.sku, row.location_id): row.counted_at for row in fetch(query, _Last) if row.counted_at}
+
+
+def _moved_since(counted: Mapping[Key, datetime]) -> dict[Key, int]:
+    """The units that we have taken from each shelf, or put there, since it was counted; the index
+    stock_movements_key."""
+    wanted = Arrays(
+        "wanted",
+        {"sku": Stock.sku, "location_id": Stock.location, "since": StockMovement.at},
+        [(*key, since) for key, since in counted.items()],
+    )
+    units = fn.SUM(StockMovement.quantity).cast("int").alias("units")
+    query = (
+        StockMovement.select(StockMovement.sku, StockMovement.location_id, units)
+        .join(
+            wanted,
+            on=wanted.matches(StockMovement, "sku", "location_id") & (StockMovement.at > wanted.c.since),
+        )
+        .where(among(StockMovement.kind, _OURS))
+        .group_by(StockMovement.sku, StockMovement.location_id)
+    )
+    return {(row.sku, row.location_id): row.units for row in fetch(query, _Moved)}
 
 
 def _row(key: Key, count: Count, before: Level, counted_at: datetime | None) -> _Set:

@@ -25,7 +25,7 @@ from oms_workers.reservations import counts
 from oms_workers.reservations.codes import Codes
 from oms_workers.reservations.counts import Count
 from oms_workers.reservations.models import Location, Stock
-from oms_workers.reservations.movements import Key
+from oms_workers.reservations.stock import Key
 from oms_workers.sets import Arrays, column, fetch, for_change, one_of
 
 #: What a location has to have from the first; a file that changes it may leave them out.

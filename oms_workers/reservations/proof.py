@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from peewee import JOIN, Case, Entity, fn
 
 from oms_workers.reservations.models import MovementKind, Stock, StockMovement
-from oms_workers.reservations.movements import EFFECTS, Key, kinds_that_change
+from oms_workers.reservations.stock import EFFECTS, Key, kinds_that_change
 from oms_workers.sets import Arrays, among, fetch
 
 #: Stocks whose movements are read one by one in one go.

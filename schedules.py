@@ -4,7 +4,14 @@ One row a task: its name, the key of its three environment variables, its operat
 letter for letter as the operators' document has them.
 """
 
+from oms_workers.audit_events.archive import RETENTIONS as EVENTS
+from oms_workers.audit_events.history import register_audited
+from oms_workers.audit_events.tasks import archive_old_audit_events
 from oms_workers.backlog import register_waiting
+from oms_workers.base.sizes import RETENTIONS as SIZES
+from oms_workers.base.tasks import db_maintenance
+from oms_workers.fulfilment.audited import plans_called
+from oms_workers.fulfilment.retention import RETENTIONS as PLANS
 from oms_workers.fulfilment.tasks import (
     fulfil_replanning_orders,
     fulfil_waiting_orders,
@@ -15,14 +22,21 @@ from oms_workers.fulfilment.tasks import (
     send_late_stock,
     update_order_execution_plan_context,
 )
+from oms_workers.orders.audited import orders_called
 from oms_workers.orders.backlog import WAITING as WAITING_ORDERS
+from oms_workers.orders.retention import RETENTIONS as ORDERS
 from oms_workers.orders.tasks import get_orders_from_omnitron
 from oms_workers.packages import commands
+from oms_workers.packages.audited import packages_called, transfers_called
 from oms_workers.packages.backlog import WAITING as WAITING_PACKAGES
+from oms_workers.packages.retention import RETENTIONS as PACKAGES
 from oms_workers.reservations.backlog import WAITING as WAITING_STOCK
+from oms_workers.reservations.retention import RETENTIONS as STOCK
 from oms_workers.reservations.rises import tell_of_rises
 from oms_workers.reservations.tasks import clear_inventory_discrepancies
+from oms_workers.retention import register_retentions
 from oms_workers.scheduling.program import begin
+from oms_workers.scheduling.retention import RETENTIONS as LEDGER
 from oms_workers.scheduling.table import Task, crontab, every
 
 __all__ = ["TABLE", "broker", "commands"]
@@ -49,6 +63,14 @@ TABLE = (
         clear_inventory_discrepancies,
         crontab("*/60,*,*,*,*"),
     ),
+    Task("db-maintenance", "DB_MAINTENANCE", db_maintenance, crontab("0,0,*,*,*")),
+    Task(
+        "archive-old-audit-events",
+        "ARCHIVE_OLD_AUDIT_EVENTS",
+        archive_old_audit_events,
+        crontab("30,12,*,*,*"),
+        {"older_than": 120},
+    ),
     Task(
         "update-order-execution-plan-context",
         "UPDATE_ORDER_EXECUTION_PLAN_CONTEXT",
@@ -58,5 +80,7 @@ TABLE = (
 )
 
 register_waiting(*WAITING_ORDERS, *WAITING_PACKAGES, *WAITING_STOCK)
+register_retentions(*LEDGER, *EVENTS, *ORDERS, *STOCK, *PACKAGES, *PLANS, *SIZES)
+register_audited(orders_called, plans_called, packages_called, transfers_called)
 tell_of_rises(send_late_stock)
 broker = begin(TABLE, jobs=[help_to_fulfil_waiting_orders, plan_late_stock])

@@ -25,7 +25,9 @@ from oms_workers.configuration.switches import TASK_KEYS, TASK_VARIABLES, Switch
 from oms_workers.configuration.values import (
     DatabaseUrl,
     HttpUrl,
+    Names,
     Number,
+    PersonName,
     RedisUrl,
     Seconds,
     SecondsOrParts,
@@ -59,8 +61,30 @@ EXIT_MISCONFIGURED = 2
 #: How old may become what is kept for a while: more is a mistake, and far more overflows a date.
 _YEAR_SECONDS = 365 * 24 * 60 * 60
 
+#: Ten years. Whoever keeps more for longer has another place for it.
+_MOST_DAYS = 3650
+
+#: More rows than a table of ours holds on any disk that a merchant has.
+_MOST_ROWS = 1_000_000_000
+
 #: Credentials may be quoted and hold a number sign, so that either is only likely not meant.
 _AS_IT_IS = ("OMNITRON_USERNAME", "OMNITRON_PASSWORD")
+
+
+def _days(default: int, description: str) -> Any:
+    """A limit by age."""
+    return Field(default=default, ge=1, le=_MOST_DAYS, description=description, examples=[str(default)])
+
+
+def _most_rows(default: int, description: str) -> Any:
+    """A limit by count. Fewer than a thousand rows would go before anybody has seen them."""
+    return Field(
+        default=default,
+        ge=1_000,
+        le=_MOST_ROWS,
+        description=f"The most that there may be: {description[:1].lower()}{description[1:]}",
+        examples=[str(default)],
+    )
 
 
 class Settings(BaseSettings):
@@ -173,6 +197,41 @@ class Settings(BaseSettings):
         le=_YEAR_SECONDS,
         description="An older discrepancy is cleared, whatever INVENTORY_DISCREPANCY_MIN_AGE says.",
         examples=["86400"],
+    )
+
+    # Housekeeping
+    db_maintenance_tables: Names = Field(
+        default=(
+            "orders,order_items,order_execution_plans,packages,package_items,transfer_orders,"
+            "reservations,stock,stock_movements,audit_events,archived_audit_events,scheduled_runs"
+        ),
+        description="Tables that the task db-maintenance vacuums and analyzes, in this order.",
+        examples=["orders,stock,reservations"],
+    )
+    audit_events_older_than_days: Number = _days(120, "Events that are older go to the archive.")
+    audit_events_max_rows: Number = _most_rows(50_000_000, "Events outside of the archive. More go to it.")
+    archived_audit_events_days: Number = _days(730, "Archived events that are older are deleted.")
+    archived_audit_events_max_rows: Number = _most_rows(200_000_000, "Archived ones. More are deleted.")
+    scheduled_runs_days: Number = _days(30, "Runs that are older are deleted from the ledger.")
+    scheduled_runs_max_rows: Number = _most_rows(1_000_000, "Runs in the ledger. The oldest of more go.")
+    rejected_orders_days: Number = _days(90, "Rejected orders that have not changed for longer are deleted.")
+    rejected_orders_max_rows: Number = _most_rows(100_000, "Rejected orders. The oldest of more are deleted.")
+    stock_movements_days: Number = _days(90, "Movements of stock that are older are summed up.")
+    stock_movements_max_rows: Number = _most_rows(20_000_000, "Movements. The oldest of more are summed up.")
+    released_reservations_days: Number = _days(90, "Reservations that ended earlier are deleted.")
+    released_reservations_max_rows: Number = _most_rows(10_000_000, "Ended ones. More are deleted.")
+    excluded_locations_days: Number = _days(30, "Exclusions of locations that ended earlier are deleted.")
+    excluded_locations_max_rows: Number = _most_rows(1_000_000, "Exclusions. The oldest of more are deleted.")
+    plan_traces_days: Number = _days(180, "Plans that are older lose their trace.")
+    plan_traces_max_rows: Number = _most_rows(5_000_000, "Plans with a trace. The oldest of more lose it.")
+    table_sizes_days: Number = _days(400, "Measurements of our tables' sizes that are older are deleted.")
+    table_sizes_max_rows: Number = _most_rows(100_000, "Measurements. The oldest of more are deleted.")
+
+    # People
+    oms_actor: PersonName | None = Field(
+        default=None,
+        description="Who is at the command line, for the audit trail. Without it, it is the system's user.",
+        examples=["ada"],
     )
 
     _switches: dict[str, Switch] = PrivateAttr(default_factory=dict)

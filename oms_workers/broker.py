@@ -24,6 +24,7 @@ from redis.retry import Retry
 import settings
 from oms_workers.consumer import Consumer, Threads
 from oms_workers.errors import OmsError
+from oms_workers.silence import why
 
 logger = logging.getLogger(__name__)
 
@@ -51,19 +52,21 @@ stopping = threading.Event()
 
 
 class Client(redis.Redis):
-    """A Redis client whose timeouts are connection errors, which is what Dramatiq knows how to survive."""
+    """A Redis client whose timeouts are connection errors, which is what Dramatiq knows how to survive.
+
+    Dramatiq logs them, so they say why Redis does not answer without a part of its address.
+    """
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
         try:
             return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
         except redis.TimeoutError as error:
-            raise redis.ConnectionError(f"Redis did not answer in time: {error}") from error
+            raise redis.ConnectionError(why(error)) from None
         except redis.ConnectionError as error:
-            if "certificate verify failed" not in str(error).lower():
-                raise
-            raise redis.ConnectionError(
-                f"{error}; REDIS_TLS_VERIFY=false accepts a certificate that nobody has signed"
-            ) from error
+            reason = why(error)
+            if "certificate" in reason:
+                reason += "; REDIS_TLS_VERIFY=false accepts a certificate that nobody has signed"
+            raise type(error)(reason) from None
 
 
 class Broker(RedisBroker):

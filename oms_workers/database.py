@@ -20,7 +20,6 @@ from peewee import SQL, DataError, IntegrityError, InterfaceError, Model, Operat
 from playhouse.pool import MaxConnectionsExceeded, PooledDatabase
 from playhouse.postgres_ext import PooledPsycopg3Database
 from psycopg.conninfo import conninfo_to_dict
-from psycopg.types.json import Jsonb
 
 import settings
 from oms_workers import forks
@@ -213,6 +212,16 @@ def abandon_connection() -> None:
     if database.is_closed():
         return
     logger.warning("A connection was left open. It is closed, and what was not committed is rolled back.")
+    _discard()
+
+
+def replace_connection() -> None:
+    """Give this thread another connection for the one that was lost. Raises `OperationalError`."""
+    _discard()
+    _open()
+
+
+def _discard() -> None:
     while database.in_transaction():
         database.pop_transaction()
     database.manual_close()
@@ -308,10 +317,6 @@ def database_now() -> datetime:
     """PostgreSQL's clock, the one that every process here shares."""
     now: datetime = column(Select([], [fn.clock_timestamp()]).bind(database))[0]
     return now
-
-
-def jsonb(value: Any) -> Jsonb:
-    return Jsonb(value)
 
 
 def sqlstate(error: BaseException) -> str | None:

@@ -180,9 +180,9 @@ def for_change(query: Any, *, of: type[Model] | None = None, skip_locked: bool =
     return query.for_update("FOR NO KEY UPDATE", of=of, skip_locked=skip_locked)
 
 
-def columns_of(model: type[Model], into: type[Any]) -> list[Any]:
-    """The columns of one table that `fetch` needs to make `into`."""
-    return [getattr(model, name) for name in _fields(into)]
+def columns_of(model: type[Model], into: type[Any], *, besides: Sequence[str] = ()) -> list[Any]:
+    """The columns of one table that `fetch` needs to make `into`, without those that come from elsewhere."""
+    return [getattr(model, name) for name in _fields(into) if name not in besides]
 
 
 def fetch(query: Any, into: type[R]) -> list[R]:

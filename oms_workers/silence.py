@@ -15,17 +15,20 @@ _REASONS = (
         "its host name is not known",
     ),
     (
-        r"password|role \".*\" does not exist|wrongpass|noauth|auth",
+        r"password|role \".*\" does not exist|wrongpass|noauth|authenticat",
         "it refuses the user name or the password",
     ),
     (r"database \".*\" does not exist", "it has no database of that name"),
     (r"pg_hba\.conf", "it admits no such user from here, or not without TLS"),
-    (r"connection slots|too many|max number of clients", "no connection is left"),
+    (r"connection slots|too many|max number of clients|no connection available", "no connection is left"),
     (r"starting up|shutting down|loading", "it is starting or stopping"),
     (r"ssl|tls", "TLS does not come about"),
     (r"time", "it did not answer in time"),
     (r"closed|reset|terminat|lost|eof", "the connection was cut off"),
 )
+
+#: What names somebody or some place in a client's message, and would pass for a reason.
+_NAMES = re.compile(r"\"[^\"]*\"|\S+:\d+")
 
 #: Said where no reason is known.
 _UNKNOWN = "the reason is left out, since it may show the address"
@@ -38,4 +41,5 @@ def why(error: BaseException) -> str:
     text = str(error)
     if text in _SAID:
         return text
+    text = _NAMES.sub('""', text)
     return next((words for sign, words in _REASONS if re.search(sign, text, re.IGNORECASE)), _UNKNOWN)

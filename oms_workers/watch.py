@@ -4,7 +4,8 @@ A worker whose thread has died looks alive and does less, or nothing. One whose 
 platform. Both are told to stop: what exits is started again.
 
 A process that was told to stop has 30 s for it. Then the platform kills it, without a word. So it ends a
-little earlier, whatever it waits for. What was open then is rescued, as when a worker dies.
+little earlier, whatever it waits for. Its threads say where they
+were. What was open then is rescued, as when a worker dies.
 """
 
 import faulthandler
@@ -82,6 +83,7 @@ class Watch:
         end_without_lock(self._hard_end_seconds + LOCKED_SECONDS)
         time.sleep(self._hard_end_seconds)
         logger.critical("It has not ended within %.0f s, and is ended now.", self._hard_end_seconds)
+        faulthandler.dump_traceback(file=_STANDARD_ERROR)
         os._exit(_EXIT_STATUS)
 
 

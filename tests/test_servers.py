@@ -1,6 +1,7 @@
 """Servers that answer and with which nothing could work: found by what the processes will do, and named."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -225,6 +226,10 @@ def test_an_address_of_redis_that_can_be_used_is_taken(configure: Callable[..., 
         ("FATAL:  sorry, too many clients already", "no connection is left"),
         ("FATAL:  the database system is starting up", "starting or stopping"),
         ("server closed the connection unexpectedly", "was cut off"),
+        ("Error while reading from auth.example.com:6379 : (104, 'Connection reset by peer')", "was cut off"),
+        ("Error 111 connecting to password.example:6379. Connection refused.", "nothing listens there"),
+        ('connection to server at "time.example" failed: FATAL:  role "oms" does not exist', "the user name"),
+        ("No connection available.", "no connection is left"),
         ("something about h.example", "left out, since it may show the address"),
     ],
 )
@@ -260,3 +265,11 @@ def test_check_says_so_in_the_release_phase(db: None, monkeypatch: pytest.Monkey
 
     assert ended.exit_code == 1
     assert "Redis refuses what enqueueing a message does" in ended.stderr
+
+
+def test_each_kind_of_advisory_lock_has_a_class_of_its_own() -> None:
+    sources = [path.read_text() for path in (PROJECT / "oms_workers").rglob("*.py")]
+    classes = [found for source in sources for found in re.findall(r"= \(?(0x6F6D[0-9A-F]{4})", source)]
+
+    assert len(classes) >= 6
+    assert len(classes) == len(set(classes))

@@ -19,7 +19,7 @@ STOPPED = """
 import ctypes, os, sys, threading, time
 from oms_workers import watch
 from oms_workers.broker import stopping
-watch.Watch(hard_end_seconds=0.5).start()
+watch.Watch(hard_end_seconds={seconds}).start()
 stopping.set()
 time.sleep(0.2)
 {hang}
@@ -39,7 +39,7 @@ time.sleep(0.2)
 def test_a_process_that_does_not_end_is_ended(hang: str) -> None:
     started = time.monotonic()
     ended = subprocess.run(
-        [sys.executable, "-c", STOPPED.format(hang=hang)],
+        [sys.executable, "-c", STOPPED.format(seconds=0.5, hang=hang)],
         cwd=PROJECT,
         capture_output=True,
         text=True,
@@ -48,11 +48,13 @@ def test_a_process_that_does_not_end_is_ended(hang: str) -> None:
 
     assert time.monotonic() - started < 10
     assert ended.returncode == 1
+    # It says where its threads were.
+    assert "(most recent call first)" in ended.stderr
 
 
 def test_a_process_that_ends_by_itself_is_left_alone() -> None:
     ended = subprocess.run(
-        [sys.executable, "-c", STOPPED.format(hang="print('done')")],
+        [sys.executable, "-c", STOPPED.format(seconds=20, hang="print('done')")],
         cwd=PROJECT,
         capture_output=True,
         text=True,

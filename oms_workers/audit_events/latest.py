@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from oms_workers.audit_events.door import Subject
-from oms_workers.audit_events.models import AuditEvent
+from oms_workers.audit_events.models import AuditTrail
 
 #: Events that say nothing of why a state is as it is.
 NO_NEWS = ("updated", "lines_changed_after_planning")
@@ -13,9 +13,9 @@ NO_NEWS = ("updated", "lines_changed_after_planning")
 def latest_event(subject: Subject) -> Any:
     """The newest event of each object of the query, as a table `event` to join laterally.
 
-    By the index audit_events_object.
+    By the indexes audit_events_object and archived_audit_events_object.
     """
-    event = AuditEvent
+    event = AuditTrail
     return (
         event.select(event.action, event.at, event.content)
         .where(

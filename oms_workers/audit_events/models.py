@@ -1,4 +1,4 @@
-"""What happened to what."""
+"""What happened to what: the newer events, the archived ones, and both as one trail."""
 
 from peewee import BigAutoField, BigIntegerField, TextField, UUIDField
 from playhouse.postgres_ext import BinaryJSONField, DateTimeTZField
@@ -7,7 +7,7 @@ from oms_workers.database import Table
 
 
 class AuditEvent(Table):
-    """One thing that happened to one object; rows are only ever added."""
+    """One thing that happened to one object. It is never changed; one that is old goes to the archive."""
 
     id = BigAutoField()
     uuid = UUIDField()
@@ -20,3 +20,37 @@ class AuditEvent(Table):
 
     class Meta:
         table_name = "audit_events"
+
+
+class ArchivedAuditEvent(Table):
+    """An event that was moved here, with its own id and uuid."""
+
+    id = BigIntegerField(primary_key=True)
+    uuid = UUIDField()
+    at = DateTimeTZField()
+    actor = TextField()
+    object_type = TextField()
+    object_id = BigIntegerField()
+    action = TextField()
+    content = BinaryJSONField()
+    archived_at = DateTimeTZField()
+
+    class Meta:
+        table_name = "archived_audit_events"
+
+
+class AuditTrail(Table):
+    """Every event, archived or not: a view, to be read and never written."""
+
+    id = BigIntegerField(primary_key=True)
+    uuid = UUIDField()
+    at = DateTimeTZField()
+    actor = TextField()
+    object_type = TextField()
+    object_id = BigIntegerField()
+    action = TextField()
+    content = BinaryJSONField()
+    archived_at = DateTimeTZField(null=True)
+
+    class Meta:
+        table_name = "audit_trail"

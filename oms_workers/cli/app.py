@@ -8,6 +8,7 @@ import typer
 import settings
 from oms_workers import __version__
 from oms_workers.cli import (
+    audit,
     check,
     command,
     explain,
@@ -16,6 +17,7 @@ from oms_workers.cli import (
     orders,
     packages,
     reconcile,
+    rejects,
     release,
     replan,
     run,
@@ -45,7 +47,9 @@ app.command("orders")(orders.orders)
 app.command("packages")(packages.packages)
 app.command("load")(load.load)
 app.command("explain")(explain.explain)
+app.command("audit")(audit.audit)
 app.command("command")(command.command)
+app.command("rejects")(rejects.rejects)
 app.command("release")(release.release)
 app.command("replan")(replan.replan)
 app.command("reconcile")(reconcile.reconcile)

@@ -1,6 +1,5 @@
 """`oms command`: what an operator does to a package or a transfer."""
 
-import getpass
 from collections.abc import Iterable
 from typing import Annotated
 
@@ -8,6 +7,7 @@ import typer
 
 from oms_workers.audit_events.door import name_of
 from oms_workers.cli.arguments import text
+from oms_workers.cli.operators import operator
 from oms_workers.cli.output import print_json, print_table
 from oms_workers.cli.program import begin
 from oms_workers.configuration.problems import shown
@@ -66,7 +66,7 @@ def command(
         _list(as_json=as_json)
         return
     with answering("PostgreSQL"):
-        state = run_command(package, name, request, actor=f"operator {getpass.getuser()}")
+        state = run_command(package, name, request, actor=operator())
     if as_json:
         print_json({"number": package, "command": name, "state": state})
     else:

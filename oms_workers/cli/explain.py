@@ -141,7 +141,10 @@ def _print_plan(plan: dict[str, Any]) -> None:
     if "transfer" in plan["context"]:
         of, outcome = f" of transfer {plan['context']['transfer']}", "another source was found"
     console().print(f"\nattempt {plan['attempt']}{of} at {plan['created_at']}: {outcome}", markup=False)
-    _print_context(plan["context"])
+    if "rules" in plan["context"]:
+        _print_context(plan["context"])
+    else:
+        console().print("Its trace is not kept any more; see PLAN_TRACES_DAYS.", markup=False)
 
 
 def _print_context(context: dict[str, Any]) -> None:
@@ -150,29 +153,43 @@ def _print_context(context: dict[str, Any]) -> None:
     for rule in context["rules"]:
         ranking = ", ".join(rule["ranking"]) or "the locations' ids"
         _print_locations(
-            rule["locations"], title=f"rule {rule['rule']} ({rule['mode']}, ranked by {ranking})"
+            rule["locations"],
+            rule.get("more_locations", {}),
+            title=f"rule {rule['rule']} ({rule['mode']}, ranked by {ranking})",
         )
         if "sources" in rule:
-            _print_locations(rule["sources"], title="from where what is missing might be brought")
+            title = "from where what is missing might be brought"
+            _print_locations(rule["sources"], rule.get("more_sources", {}), title=title)
         for transfer in rule.get("transfers", ()):
             console().print(f"brought from {transfer['from']}: {_stock(transfer['lines'])}", markup=False)
         if "dropped" in rule:
             console().print(f"dropped: {rule['dropped']}", markup=False)
+        if "passed" in rule:
+            console().print(f"not held: {rule['passed']}", markup=False)
     if "hold_reason" in context:
         console().print(f"to be held: {context['hold_reason']}", markup=False)
     for line in context["unplaced"]:
         console().print(f"unplaced: {line['quantity']} of {line['sku']}", markup=False)
 
 
-def _print_locations(considered: list[dict[str, Any]], *, title: str) -> None:
+def _print_locations(considered: list[dict[str, Any]], more: dict[str, int], *, title: str) -> None:
+    """The locations that the trace has, then how many others there were of each verdict."""
     print_table(
         ("location", "available then", "compared by", "verdict"),
         [
-            (line["location"], _stock(line.get("stock")), _stock(line.get("rank")), line["verdict"])
-            for line in considered
+            *(
+                (line["location"], _available(line), _stock(line.get("rank")), line["verdict"])
+                for line in considered
+            ),
+            *((f"{count} more", "", "", verdict) for verdict, count in more.items()),
         ],
         title=title,
     )
+
+
+def _available(line: dict[str, Any]) -> str:
+    more = f"  and {line['more_skus']} more skus" if "more_skus" in line else ""
+    return _stock(line.get("stock")) + more
 
 
 def _stock(stock: dict[str, int] | None) -> str:

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -52,6 +52,28 @@ def print_table(
     for line in cells:
         table.add_row(*map(Text, line))
     terminal.print(table)
+
+
+def megabytes(size: int) -> str:
+    """Bytes in the unit in which tables of ours are counted."""
+    return f"{size / 1024**2:,.1f} MB"
+
+
+def in_words(result: Mapping[str, Any] | None) -> str:
+    """The counts of a run's result; what is listed in it is left out."""
+    counts = ((key, value) for key, value in (result or {}).items() if not isinstance(value, list))
+    return ", ".join(f"{key} {value}" for key, value in counts)
+
+
+def listed_in(result: Mapping[str, Any] | None) -> list[list[dict[str, Any]]]:
+    """The lists in a run's result that are not empty, each with the same keys in every line."""
+    lists = [value for value in (result or {}).values() if isinstance(value, list) and value]
+    return [_even(lines) for lines in lists]
+
+
+def _even(lines: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    keys = list(dict.fromkeys(key for line in lines for key in line))
+    return [{key: line.get(key) for key in keys} for line in lines]
 
 
 def _is_prose(cells: Sequence[str]) -> bool:

@@ -1,12 +1,12 @@
 """`oms release`: let orders go that a rule holds."""
 
-import getpass
 import sys
 from typing import Annotated
 
 import typer
 
 from oms_workers.cli.arguments import text
+from oms_workers.cli.operators import operator
 from oms_workers.cli.program import begin
 from oms_workers.operation.services import answering
 from oms_workers.orders.held_orders import NotHeldError, release_all_held, release_order
@@ -31,7 +31,7 @@ def release(
     """
     _check(orders or [], reason, all_held=all_held)
     begin()
-    actor = f"operator {getpass.getuser()}"
+    actor = operator()
     if all_held and reason is not None:
         with answering("PostgreSQL"):
             released = release_all_held(actor=actor, reason=reason.strip())

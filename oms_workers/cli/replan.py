@@ -1,12 +1,12 @@
 """`oms replan`: plan packages again, now."""
 
-import getpass
 import sys
 from typing import Annotated
 
 import typer
 
 from oms_workers.cli.arguments import text
+from oms_workers.cli.operators import operator
 from oms_workers.cli.output import print_json
 from oms_workers.cli.program import begin
 from oms_workers.fulfilment.replanning_by_hand import Replanned, replan_by_hand, replan_location
@@ -40,7 +40,7 @@ def replan(
     if bool(names) == (location is not None):
         raise typer.BadParameter("Missing argument 'ORDER|PACKAGE…', or --location CODE instead of it.")
     begin()
-    actor = f"operator {getpass.getuser()}"
+    actor = operator()
     with answering("PostgreSQL"):
         if location is not None:
             found = replan_location(location, actor=actor)

@@ -6,9 +6,13 @@ from typing import Annotated, Any
 
 import typer
 
-from oms_workers.cli.output import age, console, print_json, print_table
+from oms_workers.cli.output import age, console, in_words, megabytes, print_json, print_table
 from oms_workers.cli.program import begin
 from oms_workers.operation.status import collect
+
+#: Smaller tables are of no interest to a disk, and a screen has room for no more.
+SHOWN_FROM = 10 * 1024 * 1024
+MOST_SHOWN = 10
 
 
 def status(
@@ -17,10 +21,10 @@ def status(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
-    """Show clock, workers, queues, each task's last run, what waits in each state, and what is wrong.
+    """Show clock, workers, queues, each task's last run, large tables, what waits, and what is wrong.
 
     With --check the status is 1 when the clock is silent, no worker lives, a task is late, something waits
-    too long, or a stamp lies in the future.
+    too long, or a stamp lies in the future. So it is when a table grows faster than it is cleaned.
 
     Example: oms status --json
     Example: oms status --check
@@ -64,6 +68,7 @@ def _print(found: dict[str, Any], now: datetime) -> None:
             ],
             title="\nQueues",
         )
+    _print_tables(found["tables"])
     waiting = [line for line in found["backlog"] if line["count"]]
     if waiting:
         print_table(
@@ -78,6 +83,25 @@ def _print(found: dict[str, Any], now: datetime) -> None:
     console().print()
 
 
+def _print_tables(tables: list[dict[str, Any]]) -> None:
+    """The largest tables; the others are in the JSON."""
+    largest = [line for line in tables if line["bytes"] >= SHOWN_FROM][:MOST_SHOWN]
+    if largest:
+        columns = ("table", "size", "rows, about", "growth a day", "rows a day")
+        print_table(columns, [_of_table(line) for line in largest], title="\nTables")
+
+
+def _of_table(line: dict[str, Any]) -> tuple[object, ...]:
+    grown, rows = line["bytes_a_day"], line["rows_a_day"]
+    return (
+        line["name"],
+        megabytes(line["bytes"]),
+        f"{line['rows']:,}",
+        "not known yet" if grown is None else megabytes(grown),
+        "" if rows is None else f"{rows:,}",
+    )
+
+
 def _waits(queue: dict[str, Any], found: dict[str, Any], now: datetime) -> str:
     """What waits for a thread, and since when; a task by its name."""
     names = {task["task"]: task["name"] for task in found["tasks"]}
@@ -90,7 +114,7 @@ def _line(task: dict[str, Any], now: datetime) -> tuple[object, ...]:
     last = task["last_run"] or {}
     outcome = " ".join(str(last[key]) for key in ("state", "reason", "error") if last.get(key))
     took = "" if last.get("seconds") is None else f"{last['seconds']} s"
-    result = ", ".join(f"{key} {value}" for key, value in (last.get("result") or {}).items() if value)
+    result = in_words({key: value for key, value in (last.get("result") or {}).items() if value})
     return (
         task["name"],
         "yes" if task["enabled"] else "no",

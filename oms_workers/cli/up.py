@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -19,7 +20,7 @@ import settings
 from oms_workers.cli.output import console
 from oms_workers.cli.program import begin
 from oms_workers.cli.view import arrange, look, sentence
-from oms_workers.database import UNREACHABLE, connection, database
+from oms_workers.database import UNREACHABLE, connection, database, database_now
 from oms_workers.errors import OmsError
 from oms_workers.operation.health import Health
 from oms_workers.operation.load_files import load_files
@@ -30,6 +31,7 @@ from oms_workers.reservations.models import Stock
 from oms_workers.sandbox.guard import Guard
 from oms_workers.sandbox.servers import EmbeddedPostgres, EmbeddedValkey, free_port
 from oms_workers.sandbox.supervisor import Supervisor, read_procfile
+from oms_workers.scheduling import ledger, table
 from oms_workers.sets import exists
 
 #: What the demonstration does more often than a merchant would, so that a minute shows something.
@@ -40,6 +42,8 @@ IMPATIENCE = {
     "RENEW_OUT_OF_STOCK_PACKAGES_SCHEDULE": "30",
     "RENEW_OUT_OF_STOCK_TRANSFERS_SCHEDULE": "10",
     "DAILY_CLEAR_INVENTORY_DISCREPANCIES_SCHEDULE": "30",
+    "DB_MAINTENANCE_SCHEDULE": "30",
+    "ARCHIVE_OLD_AUDIT_EVENTS_SCHEDULE": "30",
     "UPDATE_ORDER_EXECUTION_PLAN_CONTEXT_SCHEDULE": "30",
     "TICK_SECONDS": "10",
 }
@@ -77,9 +81,12 @@ def up(
         _configure(environment, guard)
         with answering("PostgreSQL"):
             supervisor = _start(running, environment, guard, is_given=is_given)
+            with connection():
+                since = database_now()
             before, after = _watch(supervisor, stop, seconds)
+            ran = tasks_that_ran(since)
         moved = {name: after[name] - before[name] for name in ("pulled", "planned")}
-        print(sentence(after))
+        print(ran, sentence(after), sep="\n")
     if seconds is not None and not stop.is_set() and not all(moved.values()):
         raise UpError(f"Orders did not move within {seconds:.0f} s: {moved}. The logs are in {_logs()}.")
 
@@ -216,6 +223,16 @@ def _watch(
             stop.wait(_REFRESH_SECONDS)
     with connection():
         return before, count_orders()
+
+
+def tasks_that_ran(since: datetime) -> str:
+    """A sentence that says how many of the enabled tasks ran since then, and which did not."""
+    enabled = [task for task in table.tasks() if task.enabled]
+    with connection():
+        last = {task.name: ledger.last_run(task.path) for task in enabled}
+    idle = [name for name, run in last.items() if run is None or (run.started_at or since) <= since]
+    said = f"{len(enabled) - len(idle)} of {len(enabled)} tasks ran"
+    return f"{said}; these did not: {', '.join(idle)}." if idle else f"{said}."
 
 
 def _footer(supervisor: Supervisor) -> str:

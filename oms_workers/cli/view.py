@@ -1,7 +1,7 @@
 """What `oms up` shows: orders on their way, live on a terminal, a line now and then in a pipe."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -26,6 +26,10 @@ _FULL_BAR = 20
 
 #: The most packages that any terminal has lines for.
 _MOST_LATEST = 200
+
+#: Of a low terminal's lines, packages and what stands around them take ten, and tasks at least four.
+_LINES_BESIDE = 10
+_LEAST_TASKS = 4
 
 #: The findings that are shown at once; `oms status --check` has them all.
 _MOST_FINDINGS = 3
@@ -90,12 +94,24 @@ def _tasks(now: datetime) -> list[TaskLine]:
 
 
 def arrange(picture: Picture, *, width: int, height: int) -> Group:
-    """The picture in so many columns and lines: all tasks, and as many packages as there is room for."""
+    """The picture in so many columns and lines: tasks, and as many packages as there is room for."""
     head = [_line(_HEADING, "bold"), *_state(picture, width)]
-    middle, lines = _work(picture, width)
+    middle, lines = _work(replace(picture, tasks=chosen_tasks(picture.tasks, height)), width)
     # The heading of the packages and the footer take one line each.
     room = height - len(head) - lines - 2
     return Group(*head, middle, _packages(picture, max(1, room)), _line(picture.footer, "dim"))
+
+
+def chosen_tasks(tasks: Sequence[TaskLine], height: int) -> list[TaskLine]:
+    """The tasks that about half of the lines have room for: what failed, and what ran last."""
+    room = max(_LEAST_TASKS, (height - _LINES_BESIDE) // 2)
+    if len(tasks) <= room:
+        return [*tasks]
+    never = datetime.min.replace(tzinfo=UTC)
+    ranked = sorted(tasks, key=lambda line: (line.outcome == "failed", line.last or never), reverse=True)
+    chosen = {line.name for line in ranked[: room - 1]}
+    more = TaskLine(f"and {len(tasks) - room + 1} more: see oms status", None, "", None)
+    return [*(line for line in tasks if line.name in chosen), more]
 
 
 def _state(picture: Picture, width: int) -> list[Text]:
@@ -142,7 +158,10 @@ def _table_of_tasks(picture: Picture) -> Table:
     for line in picture.tasks:
         upcoming = age(line.upcoming, picture.now) if line.upcoming else "disabled"
         style = "red" if line.outcome == "failed" else ""
-        shown.add_row(line.name, age(line.last, picture.now), Text(line.outcome, style=style), upcoming)
+        if line.outcome:
+            shown.add_row(line.name, age(line.last, picture.now), Text(line.outcome, style=style), upcoming)
+        else:
+            shown.add_row(line.name)
     return shown
 
 

@@ -22,6 +22,8 @@ _UNITS = {
     "_concurrency": "calls",
     "_page_size": "orders",
     "_max_attempts": "attempts",
+    "_max_rows": "rows",
+    "_days": "days",
 }
 
 _BOUNDS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}

@@ -16,6 +16,9 @@ from oms_workers.configuration.products import read_digits, read_product
 _DIGITS = re.compile(r"[0-9]+")
 _DECIMAL = re.compile(r"[0-9]{1,9}\.[0-9]{1,9}")
 
+#: As long as a name of a person or a program gets.
+_MOST_OF_A_NAME = 100
+
 #: What zoneinfo finds on some machines and is no zone of the IANA database.
 _MACHINES_OWN_ZONES = ("localtime", "posixrules")
 
@@ -136,6 +139,20 @@ def _time_zone(name: str) -> str:
     return name
 
 
+def _names(value: str) -> str:
+    """Names with commas between them. Whether a table is called so is the catalogue's to say."""
+    names = [name.strip() for name in value.split(",")]
+    if not all(names):
+        raise ValueError("has a comma without a name beside it")
+    return ",".join(dict.fromkeys(names))
+
+
+def _person(value: str) -> str:
+    if len(value) > _MOST_OF_A_NAME or not value.isprintable():
+        raise ValueError(f"is not a name of at most {_MOST_OF_A_NAME} signs that can be printed")
+    return value.strip()
+
+
 DatabaseUrl = Annotated[
     SecretStr,
     _url_with("postgres", "postgresql", host_required=False),
@@ -150,6 +167,8 @@ RedisUrl = Annotated[
 ]
 HttpUrl = Annotated[str, _url_with("http", "https", host_required=True)]
 Token = Annotated[SecretStr, AfterValidator(_token)]
+Names = Annotated[str, AfterValidator(_names)]
+PersonName = Annotated[str, AfterValidator(_person)]
 Number = Annotated[int, BeforeValidator(_whole_number)]
 Seconds = Annotated[int, BeforeValidator(_seconds)]
 SecondsOrParts = Annotated[float, BeforeValidator(_seconds_or_parts)]

@@ -8,23 +8,31 @@ import logging
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
-from peewee import DataError, IntegrityError, OperationalError
+from peewee import DataError, IntegrityError, InterfaceError, OperationalError
 
 from oms_workers.audit_events.door import Door
 from oms_workers.database import (
     concerns_what_is_written,
     connection,
     database_now,
+    is_unreachable,
+    replace_connection,
     retry_transient,
     transaction,
 )
 from oms_workers.fulfilment.commit import commit_plans
-from oms_workers.fulfilment.planner_input import NoDefaultLocationError, read_planner_input
+from oms_workers.fulfilment.line_up import MOST_AHEAD, Key, line_up
+from oms_workers.fulfilment.planner_input import (
+    NoDefaultLocationError,
+    PlannerInput,
+    count_locations,
+    read_planner_input,
+)
 from oms_workers.fulfilment.planning.planner import Planner
 from oms_workers.fulfilment.planning.plans import OrderToPlan, Plan
 from oms_workers.isolation import guarded
@@ -39,12 +47,12 @@ WAITING_FOR_DEFAULT_LOCATION = "waiting_for_default_location"
 #: `IDLE_IN_TRANSACTION_TIMEOUT_SECONDS`, and short enough that a worker that is to stop does.
 PLANNING_SECONDS = 5.0
 
+#: Orders × locations of one batch: of each order's skus the stock of every location is in memory. A merchant
+#: with a thousand stores has 250 orders in a batch, whose stock takes some 50 MB.
+MOST_CELLS = 250_000
+
 #: How often an order may lose its stock to others before it waits.
 MAX_LOSSES = 5
-
-
-#: An order, and the package of it that is planned again, by their ids.
-Key = tuple[int, int | None]
 
 
 class Source(ABC):
@@ -67,6 +75,18 @@ class Source(ABC):
     @abstractmethod
     def read(self, now: datetime) -> list[OrderToPlan]:
         """The orders that were claimed last, to be planned."""
+
+    @abstractmethod
+    def line_up(self, most: int, now: datetime) -> Sequence[Key]:
+        """What was claimed last, and up to `most` that are more urgent and others have claimed, in order."""
+
+    @abstractmethod
+    def demand_of(self, keys: Sequence[Key]) -> Mapping[str, int]:
+        """The units by sku that these want together."""
+
+    @abstractmethod
+    def read_others(self, keys: Sequence[Key], now: datetime) -> list[OrderToPlan]:
+        """Those of them that still wait, which others have claimed, to be planned before one's own."""
 
     @abstractmethod
     def advance(self, limit: int) -> None:
@@ -105,12 +125,15 @@ class Source(ABC):
 class Progress:
     """What a run has done so far.
 
-    `claimed` are the orders of the batch at hand. `singly` is how many are still planned one by one, after a
-    batch that could not be written. `losses` counts by order how often others took its stock.
+    `most` is how many orders a batch has, and `claimed` are those of the batch at hand. `slowest` is the one
+    of them whose planning took most seconds. `singly` is how many are still planned one by one, after a batch
+    that could not be written. `losses` counts by order how often others took its stock.
     """
 
     counts: Counter[str]
+    most: int = 1
     claimed: Sequence[Key] = ()
+    slowest: tuple[float, Key] | None = None
     singly: int = 0
     losses: Counter[Key] = field(default_factory=Counter)
 
@@ -128,6 +151,7 @@ def plan_in_batches(run: Run, source: Source, progress: Progress) -> dict[str, i
     Without a default location nothing is planned: what waits goes on waiting, and is counted.
     """
     with connection():
+        progress.most = min(source.batch, max(1, MOST_CELLS // max(1, count_locations())))
         try:
             while source.look():
                 _plan_batch(source, progress)
@@ -142,11 +166,14 @@ def plan_in_batches(run: Run, source: Source, progress: Progress) -> dict[str, i
 
 def _plan_batch(source: Source, progress: Progress) -> None:
     """Plan one batch in a transaction of its own; a batch of one that cannot be written is put off."""
-    limit = 1 if progress.singly > 0 else source.batch
-    progress.claimed = ()
+    limit = 1 if progress.singly > 0 else progress.most
+    progress.claimed, progress.slowest = (), None
     try:
         batch = retry_transient(lambda: _claim_plan_commit(source, progress, limit))
-    except (DataError, IntegrityError, OperationalError) as error:
+    except (DataError, IntegrityError, InterfaceError, OperationalError) as error:
+        if is_unreachable(error) and progress.slowest is not None and progress.slowest[0] > PLANNING_SECONDS:
+            progress.counts.update(_put_off_slowest(source, progress.slowest, error))
+            return
         if not concerns_what_is_written(error):
             raise
         if limit > 1:
@@ -171,10 +198,10 @@ def _claim_plan_commit(source: Source, progress: Progress, limit: int) -> _Batch
             return _Batch(counts)
         orders = source.read(now)
         with Door(source.actor, now) as door:
-            planner_input = read_planner_input({line.sku for order in orders for line in order.lines})
+            planner_input, queue = _read_input(source, orders, now)
             plans = [
                 plan
-                for order in _in_time(orders, PLANNING_SECONDS)
+                for order in _in_time(queue, progress)
                 if (plan := _plan(source, planner_input.planner, order, door, counts)) is not None
             ]
             placing = [plan for plan in plans if source.places(plan)]
@@ -186,13 +213,30 @@ def _claim_plan_commit(source: Source, progress: Progress, limit: int) -> _Batch
     return _Batch(counts, [*lost])
 
 
-def _in_time(orders: Iterable[OrderToPlan], seconds: float) -> Iterator[OrderToPlan]:
-    """The first order, and the others for as long as so many seconds have not passed."""
-    deadline = time.monotonic() + seconds
+def _read_input(
+    source: Source, orders: Sequence[OrderToPlan], now: datetime
+) -> tuple[PlannerInput, Iterable[OrderToPlan]]:
+    """What a batch is planned with, and its orders in turn; usually no others are more urgent."""
+    keys = source.line_up(MOST_AHEAD, now)
+    if len(keys) > len(orders):
+        return line_up(source, keys, orders, now)
+    return read_planner_input({line.sku for order in orders for line in order.lines}), orders
+
+
+def _in_time(orders: Iterable[OrderToPlan], progress: Progress) -> Iterator[OrderToPlan]:
+    """The first order, and the others until `PLANNING_SECONDS` have passed; notes which took longest."""
+    deadline = time.monotonic() + PLANNING_SECONDS
     for order in orders:
+        begun = time.monotonic()
         yield order
+        taken = (time.monotonic() - begun, order.key)
+        progress.slowest = taken if progress.slowest is None else max(progress.slowest, taken, key=_seconds)
         if time.monotonic() > deadline:
             return
+
+
+def _seconds(taken: tuple[float, Key]) -> float:
+    return taken[0]
 
 
 def _plan(
@@ -223,6 +267,17 @@ def _put_off_claimed(source: Source, progress: Progress, error: Exception) -> _B
         problem = f"{_name_of(key)} cannot be put off and is tried again by the next run"
         guarded(_put_off, source, key, str(error), problem=problem)
     return _Batch(Counter(failed=len(progress.claimed)))
+
+
+def _put_off_slowest(source: Source, slowest: tuple[float, Key], error: Exception) -> Counter[str]:
+    """PostgreSQL ends a session that is silent in a transaction, which this order was planned for so long."""
+    seconds, key = slowest
+    replace_connection()
+    logger.error("%s took %.0f s to plan, and the connection was lost: %s", _name_of(key), seconds, error)
+    problem = f"{_name_of(key)} cannot be put off and is tried again by the next run"
+    reason = f"planning it took {seconds:.0f} s, in which PostgreSQL ended the session"
+    guarded(_put_off, source, key, reason, problem=problem)
+    return Counter(failed=1)
 
 
 def _put_off(source: Source, key: Key, problem: str) -> bool:

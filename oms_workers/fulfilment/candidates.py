@@ -2,13 +2,18 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from peewee import Value
 
 from oms_workers.database import rows
-from oms_workers.fulfilment.orders_to_plan import ClaimedOrder, ClaimedPackage
-from oms_workers.orders.models import CLOSED_LINE_STATUSES, Order, OrderState
+from oms_workers.fulfilment.orders_to_plan import (
+    CLAIMED_ORDER,
+    CLAIMED_PACKAGE,
+    ClaimedOrder,
+    ClaimedPackage,
+)
+from oms_workers.orders.models import REPLANNED_LINE_STATUSES, Order, OrderState
 from oms_workers.packages.models import Package, PackageItem, PackageState
 from oms_workers.sets import among, column, fetch, for_change, one_of
 
@@ -63,7 +68,7 @@ _CANDIDATES = """
         CROSS JOIN LATERAL (
             SELECT package_id
             FROM package_items
-            JOIN order_items ON order_items.id = order_item_id AND order_items.status <> ALL(%(closed)s)
+            JOIN order_items ON order_items.id = order_item_id AND order_items.status = ANY(%(open)s)
             WHERE package_items.sku = available.sku AND package_items.state IN ({states})
             OFFSET 0
         ) AS item
@@ -123,7 +128,7 @@ def find_candidates(
             "slot": slot,
             "limit": limit,
             "planned": OrderState.PLANNED.value,
-            "closed": [status.value for status in CLOSED_LINE_STATUSES],
+            "open": [status.value for status in REPLANNED_LINE_STATUSES],
             "anyway": RETRY_ANYWAY,
             "margin": LONGEST_TRANSACTION,
         },
@@ -138,13 +143,18 @@ def _few_wait(states: Sequence[PackageState]) -> bool:
 
 def claim_orders(order_ids: Sequence[int]) -> dict[int, ClaimedOrder]:
     """Lock the planned ones of these orders, skipping those that others work on; by id."""
-    query = (
-        Order.select(Order.id, Order.plan_version, Order.facts)
-        .where(one_of(Order.id, order_ids), Order.state == OrderState.PLANNED)
-        .order_by(Order.id)
-    )
-    found = fetch(for_change(query, skip_locked=True), ClaimedOrder)
+    found = fetch(for_change(_planned(order_ids), skip_locked=True), ClaimedOrder)
     return {order.id: order for order in found}
+
+
+def look_at_orders(order_ids: Sequence[int]) -> dict[int, ClaimedOrder]:
+    """The planned ones of these orders, not locked; by id."""
+    return {order.id: order for order in fetch(_planned(order_ids), ClaimedOrder)}
+
+
+def _planned(order_ids: Sequence[int]) -> Any:
+    query = Order.select(*CLAIMED_ORDER)
+    return query.where(one_of(Order.id, order_ids), Order.state == OrderState.PLANNED).order_by(Order.id)
 
 
 def claim_packages(
@@ -154,18 +164,37 @@ def claim_packages(
     slot: datetime,
 ) -> list[ClaimedPackage]:
     """Lock the packages of these locked orders that are still to be tried, the most urgent first."""
-    untried = Package.replanned_at.is_null() | (Package.replanned_at < slot)
-    query = (
-        Package.select(
-            Package.id, Package.order, Package.state, Package.replan_attempts, Package.cancel_after
-        )
+    return _in_order(candidates, for_change(_untried(candidates, orders, states, slot)))
+
+
+def look_at_packages(
+    candidates: Sequence[Candidate],
+    orders: Sequence[int],
+    states: Sequence[PackageState],
+    slot: datetime,
+) -> list[ClaimedPackage]:
+    """The packages of these orders that are still to be tried, not locked, the most urgent first."""
+    return _in_order(candidates, _untried(candidates, orders, states, slot))
+
+
+def _untried(
+    candidates: Sequence[Candidate],
+    orders: Sequence[int],
+    states: Sequence[PackageState],
+    slot: datetime,
+) -> Any:
+    return (
+        Package.select(*CLAIMED_PACKAGE)
         .where(
             one_of(Package.id, [candidate.package_id for candidate in candidates]),
             one_of(Package.order, orders),
             among(Package.state, states),
-            untried,
+            Package.replanned_at.is_null() | (Package.replanned_at < slot),
         )
         .order_by(Package.id)
     )
-    packages = {package.id: package for package in fetch(for_change(query), ClaimedPackage)}
+
+
+def _in_order(candidates: Sequence[Candidate], query: Any) -> list[ClaimedPackage]:
+    packages = {package.id: package for package in fetch(query, ClaimedPackage)}
     return [packages[each.package_id] for each in candidates if each.package_id in packages]

@@ -14,7 +14,7 @@ from oms_workers.fulfilment.package_rows import PackageRows
 from oms_workers.fulfilment.planner_input import PlannerInput, open_packages
 from oms_workers.fulfilment.planning.plans import Plan
 from oms_workers.fulfilment.states import PLAN
-from oms_workers.orders.models import OrderState
+from oms_workers.orders.models import Order, OrderState
 from oms_workers.orders.states import ORDER
 from oms_workers.packages.models import PackageState
 from oms_workers.packages.states import PACKAGE
@@ -96,6 +96,10 @@ def _move_orders(numbered: Sequence[tuple[Plan, int]], door: Door) -> None:
     door.change(ORDER, [*changes.values()])
     for change in others:
         door.note(ORDER, change.id, change.action, change.content)
+    if released := {plan.order.id for plan, _ in numbered if plan.order.released}:
+        # Their lines are the same, so the release goes on to hold for them, also where they are replanned.
+        kept = Order.update({Order.released_version: Order.plan_version})
+        kept.where(one_of(Order.id, released)).execute()
 
 
 def _order_change(plan: Plan, plan_id: int) -> Change:

@@ -4,27 +4,34 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from oms_workers.database import database_now
-from oms_workers.fulfilment.orders_to_plan import ClaimedOrder, ClaimedPackage, read_orders, read_packages
+from oms_workers.fulfilment.orders_to_plan import (
+    CLAIMED_ORDER,
+    CLAIMED_PACKAGE,
+    ClaimedOrder,
+    ClaimedPackage,
+    read_orders,
+    read_packages,
+)
 from oms_workers.fulfilment.planner_input import read_planner_input
 from oms_workers.fulfilment.planning.plans import LineToPlan, OrderToPlan, Plan
 from oms_workers.orders.models import Order
 from oms_workers.orders.naming import is_called
-from oms_workers.packages.models import UNPLANNED_STATES, Package, PackageState
+from oms_workers.packages.models import UNPLANNED_STATES, Package
 from oms_workers.reservations.models import Location
 from oms_workers.sets import among, fetch
 
 
 class _OrderRow(NamedTuple):
-    id: int
     number: str
+    id: int
     plan_version: int
     facts: dict[str, str]
+    released: bool
 
 
-class _PackageRow(NamedTuple):
+class _Number(NamedTuple):
     id: int
     number: str
-    state: PackageState
 
 
 class _LocationRow(NamedTuple):
@@ -38,7 +45,7 @@ def plan_without_committing(name: str) -> list[dict[str, Any]]:
     An order that has packages waiting for another plan is asked about these, any other one about all of its
     lines, as if nothing of it had been planned.
     """
-    query = Order.select(Order.id, Order.number, Order.plan_version, Order.facts)
+    query = Order.select(Order.number, *CLAIMED_ORDER)
     planned = []
     for order in fetch(query.where(is_called(name)).order_by(Order.id), _OrderRow):
         parts = _parts_of(order)
@@ -50,15 +57,14 @@ def plan_without_committing(name: str) -> list[dict[str, Any]]:
 
 
 def _parts_of(order: _OrderRow) -> list[tuple[str, OrderToPlan]]:
-    claimed = ClaimedOrder(order.id, order.plan_version, order.facts)
-    query = Package.select(Package.id, Package.number, Package.state)
-    waiting = query.where(Package.order == order.id, among(Package.state, UNPLANNED_STATES))
-    packages = fetch(waiting.order_by(Package.id), _PackageRow)
+    claimed = ClaimedOrder(*order[1:])
+    waiting = (Package.order == order.id, among(Package.state, UNPLANNED_STATES))
+    packages = fetch(Package.select(*CLAIMED_PACKAGE).where(*waiting).order_by(Package.id), ClaimedPackage)
     if not packages:
         return [(f"order {order.number}", part) for part in read_orders([claimed])]
-    parts = [ClaimedPackage(package.id, order.id, package.state, 0, None) for package in packages]
-    found = read_packages(parts, {order.id: claimed}, database_now())
-    return [(f"package {package.number}", part) for package, part in zip(packages, found, strict=True)]
+    numbers = dict(fetch(Package.select(Package.id, Package.number).where(*waiting), _Number))
+    found = read_packages(packages, {order.id: claimed}, database_now())
+    return [(f"package {numbers[package.id]}", part) for package, part in zip(packages, found, strict=True)]
 
 
 def _show(of: str, plan: Plan) -> dict[str, Any]:

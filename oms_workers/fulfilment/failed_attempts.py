@@ -1,7 +1,7 @@
 """Attempts to plan a package again that placed nothing: counted, traced, and ended after so many."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from peewee import Select, fn
@@ -55,11 +55,7 @@ def record_failed_attempts(plans: Sequence[Plan], door: Door, *, max_attempts: i
 
 
 def _counted(plan: Plan, replaced: ReplacedPackage, at: datetime) -> _Attempt:
-    """What was said first about how long it may wait holds."""
-    cancel_after = replaced.cancel_after
-    if cancel_after is None and plan.cancel_after_days is not None:
-        cancel_after = at + timedelta(days=plan.cancel_after_days)
-    return _Attempt(replaced.id, replaced.attempts + 1, cancel_after)
+    return _Attempt(replaced.id, replaced.attempts + 1, plan.end_of_wait(at))
 
 
 def _given_up(replaced: ReplacedPackage) -> Change:

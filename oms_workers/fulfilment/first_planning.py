@@ -1,21 +1,22 @@
 """First planning: the orders that wait become packages, a batch at a time, until none is left."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from oms_workers.audit_events.door import Door
 from oms_workers.database import connection, database_now
-from oms_workers.fulfilment.batches import Key, Progress, Source, plan_in_batches
-from oms_workers.fulfilment.orders_to_plan import ClaimedOrder, read_orders
+from oms_workers.fulfilment.batches import Progress, Source, plan_in_batches
+from oms_workers.fulfilment.line_up import Key
+from oms_workers.fulfilment.orders_to_plan import CLAIMED_ORDER, ClaimedOrder, demand_of_orders, read_orders
 from oms_workers.fulfilment.planner_input import has_default_location
 from oms_workers.fulfilment.planning.planner import Planner
 from oms_workers.fulfilment.planning.plans import OrderToPlan, Plan
 from oms_workers.orders.models import Order, OrderState
 from oms_workers.orders.states import ORDER
 from oms_workers.scheduling.run import Run
-from oms_workers.sets import among, exists, fetch, for_change, one_of
+from oms_workers.sets import among, column, exists, fetch, for_change, one_of
 
 ACTOR = "oms.fulfilment.tasks.fulfil_waiting_orders"
 
@@ -39,13 +40,17 @@ def plan_waiting_orders(run: Run) -> dict[str, int]:
 def more_than_a_batch() -> bool:
     """Whether more orders wait than one transaction takes, so that others should help."""
     with connection():
-        return exists(_due(database_now()).offset(BATCH))
+        return exists(_due(database_now(), Order.id).offset(BATCH))
 
 
 def wants_help() -> bool:
     """Whether others should help: more orders wait than one transaction takes, and they can be planned."""
     with connection():
         return has_default_location() and more_than_a_batch()
+
+
+#: The most urgent first, as the index orders_waiting has them.
+_URGENCY = (Order.priority.desc(), Order.promised_at, Order.placed_at, Order.id)
 
 
 class WaitingOrders(Source):
@@ -66,13 +71,30 @@ class WaitingOrders(Source):
         return not self._is_over
 
     def claim(self, limit: int, now: datetime) -> Sequence[Key]:
-        query = _due(now).order_by(Order.priority.desc(), Order.promised_at, Order.placed_at, Order.id)
+        query = _due(now, *CLAIMED_ORDER).order_by(*_URGENCY)
         self._claimed = fetch(for_change(query.limit(limit), skip_locked=True), ClaimedOrder)
         self._is_over = not self._claimed
         return [(order.id, None) for order in self._claimed]
 
     def read(self, now: datetime) -> list[OrderToPlan]:  # noqa: ARG002
         return read_orders(self._claimed)
+
+    def line_up(self, most: int, now: datetime) -> Sequence[Key]:
+        """Usually nobody is ahead, so no more is read at first than was claimed."""
+        claimed = {order.id for order in self._claimed}
+        ids = _most_urgent(len(claimed), now)
+        if {*ids} != claimed:
+            ids = _most_urgent(len(claimed) + most, now)
+            last = max((place for place, id_ in enumerate(ids) if id_ in claimed), default=-1)
+            ids = ids[: last + 1]
+        return [(id_, None) for id_ in ids]
+
+    def demand_of(self, keys: Sequence[Key]) -> Mapping[str, int]:
+        return demand_of_orders([order_id for order_id, _ in keys])
+
+    def read_others(self, keys: Sequence[Key], now: datetime) -> list[OrderToPlan]:
+        ids = [order_id for order_id, _ in keys]
+        return read_orders(fetch(_due(now, *CLAIMED_ORDER).where(one_of(Order.id, ids)), ClaimedOrder))
 
     def advance(self, limit: int) -> None:
         """The states of the orders say which are done."""
@@ -81,7 +103,7 @@ class WaitingOrders(Source):
         return len(self._claimed)
 
     def count_waiting(self) -> int:
-        return int(_due(database_now()).count())
+        return int(_due(database_now(), Order.id).count())
 
     def is_worth_planning(self, planner: Planner, order: OrderToPlan) -> bool:  # noqa: ARG002
         return True
@@ -110,9 +132,14 @@ class WaitingOrders(Source):
             door.note(ORDER, order_id, "planning_failed", {"problem": problem})
 
 
-def _due(now: datetime) -> Any:
+def _most_urgent(count: int, now: datetime) -> list[int]:
+    """The first orders that are due, whoever has them."""
+    return column(_due(now, Order.id).order_by(*_URGENCY).limit(count))
+
+
+def _due(now: datetime, *columns: Any) -> Any:
     # The index orders_waiting holds only what waits, the most urgent first.
-    query = Order.select(Order.id, Order.plan_version, Order.facts)
+    query = Order.select(*columns)
     return query.where(among(Order.state, [OrderState.WAITING]), Order.next_plan_at <= now)
 
 

@@ -9,28 +9,63 @@ from peewee import fn
 
 from oms_workers.fulfilment.models import OrderExecutionPlan
 from oms_workers.fulfilment.planning.plans import LineToPlan, OrderToPlan, ReplacedPackage
-from oms_workers.orders.models import CLOSED_LINE_STATUSES, OrderItem
+from oms_workers.orders.models import (
+    IS_RELEASED,
+    PLANNED_LINE_STATUSES,
+    REPLANNED_LINE_STATUSES,
+    Order,
+    OrderItem,
+)
 from oms_workers.packages.exclusions import exclusions_of
 from oms_workers.packages.models import Package, PackageItem, PackageState
-from oms_workers.sets import fetch, none_of, one_of
+from oms_workers.sets import fetch, one_of
 
 
 class ClaimedOrder(NamedTuple):
-    """An order that is to be planned."""
+    """An order that is to be planned; `released` is whether a person has let it go with just these lines."""
 
     id: int
     plan_version: int
     facts: dict[str, str]
+    released: bool
+
+
+#: The columns of a `ClaimedOrder`.
+CLAIMED_ORDER = (
+    Order.id,
+    Order.plan_version,
+    Order.facts,
+    IS_RELEASED.alias("released"),
+)
 
 
 class ClaimedPackage(NamedTuple):
-    """A package whose lines are to be planned again."""
+    """A package whose lines are to be planned again; at `changed_at` it came into its state."""
 
     id: int
     order_id: int
     state: PackageState
     replan_attempts: int
     cancel_after: datetime | None
+    changed_at: datetime
+
+    @property
+    def replaced(self) -> ReplacedPackage:
+        """What the planner hands on of it."""
+        return ReplacedPackage(
+            self.id, self.state, self.replan_attempts, self.cancel_after, since=self.changed_at
+        )
+
+
+#: The columns of a `ClaimedPackage`.
+CLAIMED_PACKAGE = (
+    Package.id,
+    Package.order,
+    Package.state,
+    Package.replan_attempts,
+    Package.cancel_after,
+    Package.changed_at,
+)
 
 
 class _Line(NamedTuple):
@@ -39,6 +74,11 @@ class _Line(NamedTuple):
     sku: str
     quantity: int
     price: Decimal | None
+
+
+class _Units(NamedTuple):
+    sku: str
+    units: int
 
 
 class _Attempts(NamedTuple):
@@ -52,11 +92,21 @@ class _Packages(NamedTuple):
 
 
 def read_orders(orders: Sequence[ClaimedOrder]) -> list[OrderToPlan]:
-    """These orders, whole: all of their open lines."""
+    """These orders, whole: all of their lines that Omnitron has approved."""
     ids = [order.id for order in orders]
     lines = _lines_of_orders(ids)
     before = _attempts_before(ids)
-    return [OrderToPlan(*order, lines.get(order.id, ()), *before.get(order.id, (1, 0))) for order in orders]
+    return [
+        OrderToPlan(
+            order.id,
+            order.plan_version,
+            order.facts,
+            lines.get(order.id, ()),
+            *before.get(order.id, (1, 0)),
+            released=order.released,
+        )
+        for order in orders
+    ]
 
 
 def read_packages(
@@ -70,17 +120,36 @@ def read_packages(
     for package in packages:
         attempt, packages_before = before.get(package.order_id, (1, 0))
         before[package.order_id] = (attempt + 1, packages_before)
+        order = orders[package.order_id]
         found.append(
             OrderToPlan(
-                *orders[package.order_id],
+                order.id,
+                order.plan_version,
+                order.facts,
                 lines.get(package.id, ()),
                 attempt,
                 packages_before,
                 excluded.get(package.id, {}),
-                ReplacedPackage(package.id, package.state, package.replan_attempts, package.cancel_after),
+                package.replaced,
+                order.released,
             )
         )
     return found
+
+
+def demand_of_orders(order_ids: Sequence[int]) -> dict[str, int]:
+    """The units by sku of the open lines of these orders."""
+    query = OrderItem.select(OrderItem.sku, fn.SUM(OrderItem.quantity).cast("int").alias("units")).where(
+        one_of(OrderItem.order, order_ids), one_of(OrderItem.status, PLANNED_LINE_STATUSES)
+    )
+    return dict(fetch(query.group_by(OrderItem.sku), _Units))
+
+
+def demand_of_packages(package_ids: Sequence[int]) -> dict[str, int]:
+    """The units by sku of what is in these packages."""
+    query = PackageItem.select(PackageItem.sku, fn.SUM(PackageItem.quantity).cast("int").alias("units"))
+    query = query.where(one_of(PackageItem.package, package_ids))
+    return dict(fetch(query.group_by(PackageItem.sku), _Units))
 
 
 def _lines_of_orders(order_ids: Sequence[int]) -> dict[int, tuple[LineToPlan, ...]]:
@@ -92,14 +161,14 @@ def _lines_of_orders(order_ids: Sequence[int]) -> dict[int, tuple[LineToPlan, ..
             OrderItem.quantity,
             OrderItem.price,
         )
-        .where(one_of(OrderItem.order, order_ids), none_of(OrderItem.status, CLOSED_LINE_STATUSES))
+        .where(one_of(OrderItem.order, order_ids), one_of(OrderItem.status, PLANNED_LINE_STATUSES))
         .order_by(OrderItem.id)
     )
     return _by_owner(fetch(query, _Line))
 
 
 def _lines_of_packages(package_ids: Sequence[int]) -> dict[int, tuple[LineToPlan, ...]]:
-    """The lines that are in these packages, without those that were cancelled since."""
+    """The lines that are in these packages, without those that were cancelled or sent since."""
     query = (
         PackageItem.select(
             PackageItem.package.alias("owner"),
@@ -109,7 +178,7 @@ def _lines_of_packages(package_ids: Sequence[int]) -> dict[int, tuple[LineToPlan
             fn.MAX(OrderItem.price).alias("price"),
         )
         .join(OrderItem)
-        .where(one_of(PackageItem.package, package_ids), none_of(OrderItem.status, CLOSED_LINE_STATUSES))
+        .where(one_of(PackageItem.package, package_ids), one_of(OrderItem.status, REPLANNED_LINE_STATUSES))
         .group_by(PackageItem.package, PackageItem.order_item, PackageItem.sku)
         .order_by(PackageItem.order_item)
     )

@@ -4,7 +4,7 @@ Ids are taken in advance, so that rows may refer to one another and each table i
 """
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import NamedTuple
 
 from oms_workers.audit_events.door import Door
@@ -125,7 +125,7 @@ class PackageRows:
         name, place = f"{order.id}-{number}", parcel.location_id
         waits = state is PackageState.OUT_OF_STOCK
         attempts = order.replaces.attempts if waits and order.replaces else 0
-        cancel_after = _cancel_after(plan, at) if waits else None
+        cancel_after = plan.end_of_wait(at) if waits else None
         tried_at = at if waits and order.replaces else None
         self.packages.append(
             NewPackage(
@@ -173,11 +173,3 @@ def _merged(lines: Sequence[LineToPlan]) -> Sequence[LineToPlan]:
             line if before is None else line._replace(quantity=before.quantity + line.quantity)
         )
     return [*merged.values()]
-
-
-def _cancel_after(plan: Plan, at: datetime) -> datetime | None:
-    """When the leftovers stop waiting: what was said first holds over later attempts."""
-    said = plan.order.replaces.cancel_after if plan.order.replaces else None
-    if said is not None or plan.cancel_after_days is None:
-        return said
-    return at + timedelta(days=plan.cancel_after_days)

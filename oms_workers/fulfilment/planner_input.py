@@ -6,10 +6,10 @@ from typing import NamedTuple
 from peewee import fn
 
 from oms_workers.errors import OmsError
-from oms_workers.fulfilment.planning.locations import Sieve, Sieved
+from oms_workers.fulfilment.planning.locations import Sieve
 from oms_workers.fulfilment.planning.planner import Planner
 from oms_workers.fulfilment.planning.plans import LocationToPlan
-from oms_workers.fulfilment.planning.scenarios import Filters, ScenarioSpec
+from oms_workers.fulfilment.planning.scenarios import ScenarioSpec
 from oms_workers.fulfilment.scenarios import active_scenarios
 from oms_workers.packages.models import TO_PACK, Package
 from oms_workers.reservations.models import Location
@@ -75,15 +75,30 @@ def read_planner_input(skus: Iterable[str]) -> PlannerInput:
     return PlannerInput(Planner(scenarios, locations, available(skus)), default, limited)
 
 
+def count_locations() -> int:
+    """How many locations there are, also those that are not active."""
+    return int(Location.select().count())
+
+
 def has_default_location() -> bool:
     """Whether anything can be planned."""
     return exists(Location.select(Location.id).where(Location.is_default))
 
 
-def sieve_locations(filters: Filters, facts: Mapping[str, str]) -> Sieved:
-    """The locations that these filters let through for an order with these facts, and why not the others."""
+class PlannedLocations(NamedTuple):
+    """All locations at one moment: to be filtered, by id, and the packages that each still has to pack."""
+
+    sieve: Sieve
+    by_id: Mapping[int, LocationToPlan]
+    open_packages: dict[int, int]
+
+
+def read_planned_locations() -> PlannedLocations:
+    """Read the locations without any stock."""
     counts = open_packages(None)
-    return Sieve([location.to_plan(counts) for location in _read_locations()]).apply(filters, facts)
+    locations = [location.to_plan(counts) for location in _read_locations()]
+    by_id = {location.id: location for location in locations}
+    return PlannedLocations(Sieve(locations), by_id, {id_: counts.get(id_, 0) for id_ in by_id})
 
 
 def _read_locations() -> list[_LocationRow]:

@@ -5,14 +5,27 @@ it. A package is tried once for all tasks that come due at the same instant.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from oms_workers.audit_events.door import Door
-from oms_workers.fulfilment.batches import Key, Progress, Source, plan_in_batches
-from oms_workers.fulfilment.candidates import Candidate, claim_orders, claim_packages, find_candidates
+from oms_workers.fulfilment.batches import Progress, Source, plan_in_batches
+from oms_workers.fulfilment.candidates import (
+    Candidate,
+    claim_orders,
+    claim_packages,
+    find_candidates,
+    look_at_orders,
+    look_at_packages,
+)
 from oms_workers.fulfilment.failed_attempts import record_failed_attempts
-from oms_workers.fulfilment.orders_to_plan import ClaimedOrder, ClaimedPackage, read_packages
+from oms_workers.fulfilment.line_up import Key
+from oms_workers.fulfilment.orders_to_plan import (
+    ClaimedOrder,
+    ClaimedPackage,
+    demand_of_packages,
+    read_packages,
+)
 from oms_workers.fulfilment.planning.planner import Planner
 from oms_workers.fulfilment.planning.plans import OrderToPlan, Plan
 from oms_workers.packages.models import Package, PackageState
@@ -65,6 +78,8 @@ class UnplannedPackages(Source):
         self._progress = progress
         self._skus = skus
         self._candidates: list[Candidate] = []
+        self._passed_over: list[Candidate] = []
+        self._limit = 0
         self._orders: dict[int, ClaimedOrder] = {}
         self._packages: list[ClaimedPackage] = []
         self._done_before = -1
@@ -80,11 +95,12 @@ class UnplannedPackages(Source):
         """
         done = self._done()
         if not self._candidates and done != self._done_before:
-            self._candidates = self._find()
+            self._candidates, self._passed_over = self._find(), []
             self._done_before = done
         return bool(self._candidates)
 
     def claim(self, limit: int, now: datetime) -> Sequence[Key]:  # noqa: ARG002
+        self._limit = limit
         candidates = self._candidates[:limit]
         self._orders = claim_orders(sorted({candidate.order_id for candidate in candidates}))
         self._packages = claim_packages(candidates, [*self._orders], self._states, self._slot)
@@ -93,7 +109,27 @@ class UnplannedPackages(Source):
     def read(self, now: datetime) -> list[OrderToPlan]:
         return read_packages(self._packages, self._orders, now)
 
+    def line_up(self, most: int, now: datetime) -> Sequence[Key]:  # noqa: ARG002
+        """What was found before it and others had locked is ahead."""
+        claimed = {package.id for package in self._packages}
+        looked_at = [*self._passed_over[-most:], *self._candidates[: self._limit]]
+        last = max((n for n, each in enumerate(looked_at) if each.package_id in claimed), default=-1)
+        return [(each.order_id, each.package_id) for each in looked_at[: last + 1]]
+
+    def demand_of(self, keys: Sequence[Key]) -> Mapping[str, int]:
+        return demand_of_packages([id_ for _, id_ in keys if id_ is not None])
+
+    def read_others(self, keys: Sequence[Key], now: datetime) -> list[OrderToPlan]:
+        candidates = [
+            Candidate(package_id, order_id) for order_id, package_id in keys if package_id is not None
+        ]
+        orders = look_at_orders([candidate.order_id for candidate in candidates])
+        packages = look_at_packages(candidates, [*orders], self._states, self._slot)
+        return read_packages(packages, orders, now)
+
     def advance(self, limit: int) -> None:
+        claimed = {package.id for package in self._packages}
+        self._passed_over += [each for each in self._candidates[:limit] if each.package_id not in claimed]
         self._candidates = self._candidates[limit:]
 
     def width(self, limit: int) -> int:

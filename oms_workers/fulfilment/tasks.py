@@ -10,6 +10,7 @@ from oms_workers.fulfilment.late_stock import send_for_late_stock
 from oms_workers.fulfilment.plan_context import refresh_contexts
 from oms_workers.fulfilment.replanning import replan_packages
 from oms_workers.fulfilment.transfer_replanning import RETRY_OUT_OF_STOCK_TRANSFERS, replan_transfers
+from oms_workers.fulfilment.waits import limit_waits
 from oms_workers.packages.ended_waits import cancel_ended_waits
 from oms_workers.packages.models import UNPLANNED_STATES, PackageState
 from oms_workers.packages.shortfalls import relieve_shortfalls
@@ -74,6 +75,7 @@ def fulfil_replanning_orders(run: Run) -> dict[str, int]:
     short_of_stock = relieve_shortfalls(actor=actor, at=run.now, should_stop=run.should_stop)
     counts = _replan(run, UNPLANNED_STATES, actor)
     if run.stopped_by is None:
+        limit_waits(run)
         counts["cancelled_overdue"] = cancel_ended_waits(run, actor=actor)
     return {**counts, "short_of_stock": short_of_stock}
 

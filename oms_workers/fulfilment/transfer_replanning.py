@@ -1,5 +1,7 @@
 """Transfers that are out of stock at their source, and the search for another one."""
 
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from peewee import fn
@@ -8,10 +10,15 @@ from oms_workers.audit_events.door import Change, Door
 from oms_workers.database import connection, database_now, transaction
 from oms_workers.fulfilment.models import OrderExecutionPlan, PlanState
 from oms_workers.fulfilment.package_rows import NewTransfer, NewTransferItem
+from oms_workers.fulfilment.planner_input import read_planned_locations
+from oms_workers.fulfilment.planning.plans import LineToPlan
+from oms_workers.fulfilment.scenarios import active_scenarios
 from oms_workers.fulfilment.states import PLAN
-from oms_workers.fulfilment.transfer_sources import Choice, choose_source, sources_of
+from oms_workers.fulfilment.transfer_sources import Choice, Outlook, Sources
 from oms_workers.isolation import guarded
-from oms_workers.packages.holdings import demand_of
+from oms_workers.packages.arrivals import go_on_when_complete
+from oms_workers.packages.circumstances import acting, exclusion_of_locations
+from oms_workers.packages.holdings import give_back
 from oms_workers.packages.locked import LockedTransfer, lock_transfer_by_id
 from oms_workers.packages.models import (
     Package,
@@ -20,14 +27,15 @@ from oms_workers.packages.models import (
     TransferOrder,
     TransferState,
 )
-from oms_workers.packages.states import TRANSFER
-from oms_workers.reservations.stock import lock_and_check, reserve
+from oms_workers.packages.states import PACKAGE, TRANSFER
+from oms_workers.reservations.stock import NewReservation, lock_and_check, reserve
 from oms_workers.scheduling.run import Run
 from oms_workers.sets import among, column
 
 RETRY_OUT_OF_STOCK_TRANSFERS = "oms.fulfilment.tasks.retry_out_of_stock_transfers"
 
-#: Transfers that are looked up at once; each is planned in a transaction of its own.
+#: Transfers that are looked at together, with the scenarios and locations of one moment. What can be done
+#: about one is done in a transaction of its own.
 BATCH = 500
 
 #: How often a transfer may lose the stock of its next source to others before it waits for the next run.
@@ -47,34 +55,35 @@ class _NewPlan(NamedTuple):
 
 
 def replan_transfers(run: Run) -> dict[str, int]:
-    """Give each transfer that is out of stock another source, one that was not tried for its package's items.
+    """Give each transfer that is out of stock other sources, or let its package be planned again.
 
-    Returns how many were replaced; those for which no location has everything stay as they are.
+    Returns how many could be helped, how many were replaced, and how many packages need another plan, since
+    no location is left to wait for. A transfer that a location may still be able to send stays.
     """
-    counts = {"looked_at": 0, "replaced": 0}
+    counts = {"looked_at": 0, "replaced": 0, "needs_replan": 0}
     last = 0
-    while batch := _out_of_stock_after(last):
-        for transfer_id in batch:
-            counts["looked_at"] += 1
-            problem = f"Transfer {transfer_id} cannot be given another source"
-            counts["replaced"] += guarded(_find_another_source, transfer_id, problem=problem)
-            if run.should_stop():
-                return counts
-        last = batch[-1]
+    with connection():
+        while batch := _out_of_stock_after(last):
+            sources = _read_sources(run.now)
+            for transfer_id, found in sources.look(batch).items():
+                if found is Outlook.LATER:
+                    continue
+                counts["looked_at"] += 1
+                problem = f"Transfer {transfer_id} cannot be given another source"
+                work = _find_other_sources if isinstance(found, Choice) else _give_up
+                done = "replaced" if isinstance(found, Choice) else "needs_replan"
+                counts[done] += guarded(work, transfer_id, sources, problem=problem)
+                if run.should_stop():
+                    return counts
+            last = batch[-1]
     return counts
 
 
-def _find_another_source(transfer_id: int) -> bool:
-    with connection():
-        for _ in range(MAX_LOSSES):
-            replaced = _replan(transfer_id)
-            if replaced is not None:
-                return replaced
-    return False
+def _read_sources(now: datetime) -> Sources:
+    return Sources(read_planned_locations(), active_scenarios(), now, exclusion_of_locations())
 
 
 def _out_of_stock_after(last: int) -> list[int]:
-    """Those that have a chance: some location that was not tried has every item of it."""
     # The index transfer_orders_open holds only what is not done.
     query = (
         TransferOrder.select(TransferOrder.id)
@@ -83,34 +92,69 @@ def _out_of_stock_after(last: int) -> list[int]:
             among(TransferOrder.state, [TransferState.OUT_OF_STOCK]),
             TransferOrder.id > last,
             among(Package.state, _WAITING),
-            fn.EXISTS(sources_of(TransferOrder.id, TransferOrder.destination)),
         )
         .order_by(TransferOrder.id)
         .limit(BATCH)
     )
-    with connection():
-        return column(query)
+    return column(query)
 
 
-def _replan(transfer_id: int) -> bool | None:
+def _find_other_sources(transfer_id: int, sources: Sources) -> bool:
+    for _ in range(MAX_LOSSES):
+        replaced = _replan(transfer_id, sources)
+        if replaced is not None:
+            return replaced
+    return False
+
+
+def _replan(transfer_id: int, sources: Sources) -> bool | None:
     """Replace one transfer, in a transaction of its own; None where others took its next source's stock."""
     with transaction():
         transfer = lock_transfer_by_id(transfer_id)
-        if transfer.state is not TransferState.OUT_OF_STOCK or not transfer.package.waits_for_transfer:
+        if not _needs_a_source(transfer):
             return False
-        choice = choose_source(transfer)
-        if choice is None:
+        choice = sources.look([transfer_id])[transfer_id]
+        if not isinstance(choice, Choice):
             return False
-        if lock_and_check([demand_of(transfer, choice.location_id)]) != [True]:
+        if lock_and_check([_demand(choice)]) != [True]:
             return None
         with Door(RETRY_OUT_OF_STOCK_TRANSFERS, database_now()) as door:
             _trace(transfer, choice, door)
-            _replace(transfer, choice.location_id, door)
+            _replace(transfer, choice, door)
         return True
 
 
+def _give_up(transfer_id: int, sources: Sources) -> bool:
+    """Let the package be planned again, with all that it holds given back: no source is left to wait for."""
+    with transaction(), acting(RETRY_OUT_OF_STOCK_TRANSFERS, database_now()) as circumstances:
+        transfer = lock_transfer_by_id(transfer_id)
+        package = transfer.package
+        # One that is blocked is left until it goes on.
+        if not _needs_a_source(transfer) or package.state is not PackageState.WAITING_FOR_TRANSFER:
+            return False
+        if sources.look([transfer_id])[transfer_id] is not Outlook.SPENT:
+            return False
+        give_back(package, "sources_spent", circumstances)
+        content = {"transfer": transfer.number, "reason": Outlook.SPENT.value}
+        change = Change(package.id, package.state, PackageState.NEEDS_REPLAN, "sources_spent", content)
+        circumstances.door.change(PACKAGE, [change])
+        return True
+
+
+def _needs_a_source(transfer: LockedTransfer) -> bool:
+    return transfer.state is TransferState.OUT_OF_STOCK and transfer.package.waits_for_transfer
+
+
+def _demand(choice: Choice) -> dict[tuple[str, int], int]:
+    demand: dict[tuple[str, int], int] = {}
+    for location_id, lines in choice.parts:
+        for line in lines:
+            demand[line.sku, location_id] = demand.get((line.sku, location_id), 0) + line.quantity
+    return demand
+
+
 def _trace(transfer: LockedTransfer, choice: Choice, door: Door) -> None:
-    """Keep why this source was chosen, as one more attempt at the transfer's package."""
+    """Keep why these sources were chosen, as one more attempt at the transfer's package."""
     package, plan = transfer.package, OrderExecutionPlan
     (id_,) = plan.next_ids(1)
     last = plan.select(fn.MAX(plan.attempt)).where(plan.order == package.order_id)
@@ -119,24 +163,51 @@ def _trace(transfer: LockedTransfer, choice: Choice, door: Door) -> None:
     door.create(PLAN, [traced], created_at=door.at)
 
 
-def _replace(transfer: LockedTransfer, source_id: int, door: Door) -> None:
-    """A new transfer of the same items from this source, for which the stock is locked; the old one ends."""
+def _replace(transfer: LockedTransfer, choice: Choice, door: Door) -> None:
+    """New transfers of the same items, for which the stock is locked; the old one ends.
+
+    What the destination has by itself is reserved there.
+    """
+    package, at_home = transfer.package, transfer.destination_id
+    numbers = _add_transfers(
+        transfer, [(source, lines) for source, lines in choice.parts if source != at_home], door
+    )
+    own = [line for source, lines in choice.parts if source == at_home for line in lines]
+    found = [NewReservation(line.sku, at_home, line.quantity, line.order_item_id) for line in own]
+    reserve(found, reason=door.actor, at=door.at)
+    content = {"transfer": ", ".join(numbers)} if numbers else {"found_at": "its destination"}
+    ended = Change(transfer.id, transfer.state, TransferState.CANCELLED, "superseded", content)
+    door.change(TRANSFER, [ended])
+    go_on_when_complete(package, door)
+
+
+def _add_transfers(
+    transfer: LockedTransfer, parts: Sequence[tuple[int, Sequence[LineToPlan]]], door: Door
+) -> list[str]:
+    """Write a transfer for each source with its lines, and reserve them there; returns their numbers."""
     package = transfer.package
-    (new_id,) = TransferOrder.next_ids(1)
     before = TransferOrder.select().where(TransferOrder.package == package.id).count()
-    number = f"T{package.number.removeprefix('P')}-{before + 1}"
-    new = NewTransfer(new_id, number, package.id, source_id, transfer.destination_id)
-    door.create(
-        TRANSFER, [new], contents=[{"package": package.number}], created_at=door.at, changed_at=door.at
-    )
-    items = transfer.items
-    brought = [
-        NewTransferItem(id_, new_id, item.package_item_id, item.sku, item.quantity)
-        for id_, item in zip(TransferItem.next_ids(len(items)), items, strict=True)
+    new = [
+        NewTransfer(
+            id_,
+            f"T{package.number.removeprefix('P')}-{before + position}",
+            package.id,
+            source_id,
+            transfer.destination_id,
+        )
+        for position, (id_, (source_id, _)) in enumerate(
+            zip(TransferOrder.next_ids(len(parts)), parts, strict=True), start=1
+        )
     ]
-    TransferItem.insert_set(brought)
-    reserve([item.reservation(source_id) for item in brought], reason=door.actor, at=door.at)
-    superseded = Change(
-        transfer.id, transfer.state, TransferState.CANCELLED, "superseded", {"transfer": number}
-    )
-    door.change(TRANSFER, [superseded])
+    if not new:
+        return []
+    owners = [{"package": package.number}] * len(new)
+    door.create(TRANSFER, new, contents=owners, created_at=door.at, changed_at=door.at)
+    lines = [(added, line) for added, (_, own) in zip(new, parts, strict=True) for line in own]
+    brought = [
+        (added.source_id, NewTransferItem(id_, added.id, line.order_item_id, line.sku, line.quantity))
+        for id_, (added, line) in zip(TransferItem.next_ids(len(lines)), lines, strict=True)
+    ]
+    TransferItem.insert_set([item for _, item in brought])
+    reserve([item.reservation(source_id) for source_id, item in brought], reason=door.actor, at=door.at)
+    return [added.number for added in new]

@@ -1,17 +1,21 @@
-"""The files that are generated from the settings; `make docs` writes them, and a test compares them.
+"""The files that are generated from settings and limits; `make docs` writes them, and a test compares them.
 
 python -m oms_workers.operation.documents
 """
 
+import importlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import settings
 from oms_workers.configuration.document import configuration_page, example_file
+from oms_workers.operation.retention_page import retention_page
+from oms_workers.retention import registered_kept, registered_retentions
 
 GENERATED: Mapping[str, Callable[[], str]] = {
     "docs/configuration.md": lambda: configuration_page(settings.Settings),
     ".env.example": lambda: example_file(settings.Settings),
+    "docs/retention.md": lambda: retention_page(registered_retentions(), registered_kept()),
 }
 
 
@@ -22,4 +26,7 @@ def write_documents(directory: Path) -> None:
 
 
 if __name__ == "__main__":
+    # Importing it begins a program, whose rooms say how long they keep what they have.
+    settings.load(need_servers=False)
+    importlib.import_module("schedules")
     write_documents(Path(settings.__file__).parent)

@@ -8,7 +8,7 @@ from peewee import JOIN, fn
 
 from oms_workers.audit_events.door import Subject, name_of
 from oms_workers.audit_events.latest import NO_NEWS
-from oms_workers.audit_events.models import AuditEvent
+from oms_workers.audit_events.models import AuditTrail
 from oms_workers.fulfilment.models import OrderExecutionPlan, PlanState
 from oms_workers.orders.models import Order, OrderItem, OrderState, RejectedOrder
 from oms_workers.orders.naming import is_called
@@ -133,8 +133,8 @@ def _last_events(subject: Subject, ids: Sequence[int]) -> dict[int, dict[str, An
     """By object, what happened to it last that says something of its state, with the reason."""
     if not ids:
         return {}
-    event = AuditEvent
-    # By the index audit_events_object.
+    event = AuditTrail
+    # By the indexes audit_events_object and archived_audit_events_object.
     newest = event.select(fn.MAX(event.id).alias("id")).where(
         event.object_type == subject.name, one_of(event.object_id, ids), event.action.not_in(NO_NEWS)
     )

@@ -9,8 +9,10 @@ import settings
 from oms_workers.backlog import Waiting, registered_waiting
 from oms_workers.database import database_now
 from oms_workers.operation.backlog import Count
+from oms_workers.operation.tables import find_growing
 from oms_workers.packages.closed_locations import still_at_closed_locations
 from oms_workers.scheduling import accounting, clocks, future, known_cadences, table
+from oms_workers.scheduling.run import WAITS_FOR
 from oms_workers.scheduling.table import Task
 from oms_workers.sets import fetch_one
 
@@ -47,8 +49,10 @@ def find(status: dict[str, Any], now: datetime) -> list[str]:
         *_of_stamps(status, now),
         *([] if status["workers"] else ["No worker lives; start the Procfile's `worker`."]),
         *_of_tasks(),
+        *_of_last_runs(status["tasks"]),
         *_of_queues(status["queues"] or (), now),
         *_of_backlog(status["backlog"], now),
+        *find_growing(status["tables"], now),
         *_of_closed_locations(),
     ]
 
@@ -116,6 +120,13 @@ def _of_tasks() -> Iterator[str]:
                 f"{task.name} is late: nothing has become of its slot {since:%Y-%m-%d %H:%M:%S} UTC;"
                 " see the clock and the workers."
             )
+
+
+def _of_last_runs(tasks: Iterable[dict[str, Any]]) -> Iterator[str]:
+    for task in tasks:
+        result = task["last_run"] and task["last_run"]["result"]
+        if task["enabled"] and result and WAITS_FOR in result:
+            yield f"{task['name']} does nothing: {result[WAITS_FOR]}"
 
 
 def _late_since(task: Task) -> datetime | None:

@@ -19,7 +19,7 @@ def list_orders(kind: OrderList, *, since: datetime | None, limit: int, now: dat
         rejects = rejected_orders(since=since, limit=limit)
         lines = [
             {
-                "number": None,
+                "number": reject.number,
                 "omnitron_id": reject.omnitron_id,
                 "state": "rejected",
                 "since": reject.first_seen_at,
@@ -31,6 +31,28 @@ def list_orders(kind: OrderList, *, since: datetime | None, limit: int, now: dat
         return _listing("orders", lines, rejects)
     orders = waiting_orders(kind, since=since, limit=limit)
     return _listing("orders", [_order(order, kind, now) for order in orders], orders)
+
+
+def list_rejects(*, are_dismissed: bool, since: datetime | None, limit: int, now: datetime) -> dict[str, Any]:
+    """The rejected orders, the oldest first: those that nobody has dismissed, or those that somebody has."""
+    rejects = rejected_orders(since=since, limit=limit, are_dismissed=are_dismissed)
+    lines = [
+        {
+            "omnitron_id": reject.omnitron_id,
+            "number": reject.number,
+            "since": reject.first_seen_at,
+            "age_seconds": _age(reject.first_seen_at, now),
+            "attempts": reject.attempts,
+            "last_attempt_at": reject.last_seen_at,
+            "next_attempt_at": reject.next_attempt_at,
+            "reason": reject.reason,
+            "dismissed_at": reject.dismissed_at,
+            "dismissed_by": reject.dismissed_by if are_dismissed else None,
+            "dismissed_reason": reject.dismissed_reason if are_dismissed else None,
+        }
+        for reject in rejects
+    ]
+    return _listing("rejects", lines, rejects)
 
 
 def _order(order: ListedOrder, kind: OrderList, now: datetime) -> dict[str, Any]:

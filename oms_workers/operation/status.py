@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from oms_workers.database import connection
-from oms_workers.operation import backlog, findings, queues
+from oms_workers.operation import backlog, findings, queues, tables
 from oms_workers.operation.services import ServiceError, answering
 from oms_workers.scheduling import ledger, table, tick
 from oms_workers.scheduling.liveness import living_workers
@@ -29,6 +29,7 @@ def collect(now: datetime) -> dict[str, Any]:
             "queues": waiting,
             "tasks": [_task(task, now) for task in table.tasks()],
             "backlog": backlog.backlog(),
+            "tables": tables.tables(now),
         }
         return {**found, "findings": findings.find(found, now)}
 

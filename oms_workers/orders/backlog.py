@@ -5,7 +5,7 @@ from typing import Any
 
 from peewee import SQL, fn
 
-from oms_workers.audit_events.models import AuditEvent
+from oms_workers.audit_events.models import AuditTrail
 from oms_workers.backlog import Waiting, count_since
 from oms_workers.orders.models import Order, OrderState, RejectedOrder
 from oms_workers.orders.states import ORDER
@@ -20,7 +20,7 @@ _LOOKED_AT_WITHIN = timedelta(days=1)
 
 def _came(condition: Any, *actions: str) -> Any:
     """An order may have been placed long before we had it, and received long before this befell it."""
-    event = AuditEvent
+    event = AuditTrail
     came = event.select(fn.MAX(event.at)).where(
         event.object_type == ORDER.name, event.object_id == Order.id, event.action.in_(actions)
     )
@@ -50,7 +50,7 @@ WAITING = (
     ),
     Waiting(
         "orders rejected",
-        lambda: count_since(RejectedOrder.first_seen_at),
+        lambda: count_since(RejectedOrder.first_seen_at, RejectedOrder.dismissed_at.is_null()),
         patience=_LOOKED_AT_WITHIN,
     ),
 )

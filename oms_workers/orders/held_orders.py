@@ -4,10 +4,13 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
+from peewee import fn
+
 from oms_workers.audit_events.door import Change, Door
 from oms_workers.database import connection, database_now, retry_transient, transaction
 from oms_workers.errors import OmsError
-from oms_workers.orders.models import Order, OrderState
+from oms_workers.orders.approval import why_not_approved
+from oms_workers.orders.models import PLANNED_LINE_STATUSES, OmnitronStatus, Order, OrderItem, OrderState
 from oms_workers.orders.naming import is_called, refuse_ambiguity
 from oms_workers.orders.states import ORDER
 from oms_workers.sets import among, column, fetch, for_change, one_of
@@ -24,15 +27,22 @@ class _HeldOrder(NamedTuple):
     id: int
 
 
+class _Statuses(NamedTuple):
+    status: str
+    lines: list[str]
+
+
 def release_order(name: str, *, actor: str, reason: str | None = None) -> None:
     """Let what is held under this number or Omnitron key be planned again, with the scenarios of then.
 
-    Raises `NotHeldError` for an order that is not held, or not there, and `AmbiguousOrderError` for a name
-    that may mean several orders.
+    No rule holds it again, unless its lines change.
+    Raises `NotHeldError` for an order that is not held, or not there, or that Omnitron does not approve, and
+    `AmbiguousOrderError` for a name that may mean several orders.
     """
     with connection():
         refuse_ambiguity(name)
         if not retry_transient(lambda: _release(is_called(name), actor, reason)):
+            _refuse_unapproved(name)
             raise NotHeldError(f"No order {name!r} is held; `oms explain {name}` says what it is.")
 
 
@@ -59,7 +69,9 @@ def _release(condition: Any, actor: str, reason: str | None) -> int:
             content = {"reason": reason} if reason else {}
             with Door(actor, database_now()) as door:
                 door.change(ORDER, [_released(id_, content) for id_ in ids])
-                Order.update({Order.next_plan_at: door.at}).where(one_of(Order.id, ids)).execute()
+                # The door has moved the version, for which the release holds.
+                released = {Order.next_plan_at: door.at, Order.released_version: Order.plan_version}
+                Order.update(released).where(one_of(Order.id, ids)).execute()
         return len(ids)
 
 
@@ -67,8 +79,26 @@ def _released(order_id: int, content: dict[str, str]) -> Change:
     return Change(order_id, OrderState.HELD, OrderState.WAITING, "released", content)
 
 
+def _refuse_unapproved(name: str) -> None:
+    """Say of a held order that Omnitron does not approve it, where that is so."""
+    item = OrderItem
+    query = Order.select(Order.status, fn.ARRAY_AGG(item.status).alias("lines"))
+    held = query.join(item).where(is_called(name), among(Order.state, [OrderState.HELD])).group_by(Order.id)
+    for order in fetch(held, _Statuses):
+        why = why_not_approved(order.status, order.lines)
+        if why is not None:
+            raise NotHeldError(
+                f"Order {name!r} waits for Omnitron: {why}. Approve it there, and the next pull lets it go."
+            )
+
+
 def _is_held() -> Any:
-    return among(Order.state, [OrderState.HELD])
+    """Held, and approved in Omnitron: what is not waits for Omnitron, and for no person here."""
+    approved = OrderItem.select(OrderItem.id).where(
+        OrderItem.order == Order.id, one_of(OrderItem.status, PLANNED_LINE_STATUSES)
+    )
+    is_approved = (Order.status == OmnitronStatus.APPROVED.value) & fn.EXISTS(approved)
+    return among(Order.state, [OrderState.HELD]) & is_approved
 
 
 def _batches(ids: Sequence[int]) -> Iterator[Sequence[int]]:

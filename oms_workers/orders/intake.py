@@ -1,51 +1,48 @@
-"""Storing what was pulled: each order in one transaction, the same order any number of times.
+"""Storing what was pulled: a page in one transaction, the same order any number of times.
 
-A waiting order takes over whatever has changed. The changed lines of a planned order are kept beside it and
-shown to a person; they never change a plan by themselves. What cannot be stored is kept as a rejected order.
+Where a page cannot be stored as a set, its orders are stored one by one, so that one bad order stops no
+other. What cannot be stored is kept as a rejected order.
 """
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from decimal import Decimal
-from enum import StrEnum
 from typing import Any, NamedTuple
 
 from peewee import DataError, IntegrityError
 
-from oms_workers.audit_events.door import Change, Door
-from oms_workers.database import transaction
-from oms_workers.orders.models import CLOSED_LINE_STATUSES, Order, OrderItem, OrderState
+from oms_workers.audit_events.door import Door
+from oms_workers.database import UNREACHABLE, is_unreachable, retry_transient, transaction
+from oms_workers.orders.approval import left_out, why_not_approved
+from oms_workers.orders.models import Order, OrderState
 from oms_workers.orders.parsing import (
-    PulledLine,
     PulledOrder,
     UnstorableOrderError,
     key_of,
     modification_of,
     parse,
-)
-from oms_workers.orders.rejections import (
-    RejectedVersion,
-    forget_rejections,
     raw_modification_of,
-    reject,
-    rejected_versions,
 )
+from oms_workers.orders.rejections import Reject, forget_rejections, reject, rejected_versions
 from oms_workers.orders.states import ORDER
-from oms_workers.sets import fetch, fetch_one, for_change, one_of
+from oms_workers.orders.updates import IntakeOutcome, fields_of, insert_lines, said_of, update_orders
+from oms_workers.sets import fetch, one_of
+
+__all__ = ["ACTOR", "IntakeOutcome", "Offer", "is_stored", "seen_before", "store", "store_all"]
+
+logger = logging.getLogger(__name__)
 
 ACTOR = "oms.orders.tasks.get_orders_from_omnitron"
 
-#: States in which an order's lines may still be replaced: nothing was packed from them.
-REPLACEABLE = (OrderState.WAITING, OrderState.HELD)
+#: A lock that others hold for long, or a deadlock: the next pull comes in a minute.
+ATTEMPTS = 2
 
 
-class IntakeOutcome(StrEnum):
-    """What became of a pulled order."""
+class Offer(NamedTuple):
+    """An order as Omnitron offers it, and its items."""
 
-    STORED = "stored"
-    UPDATED = "updated"
-    UNCHANGED = "unchanged"
-    REJECTED = "rejected"
+    payload: Any
+    items: list[Any]
 
 
 class _NewOrder(NamedTuple):
@@ -65,168 +62,174 @@ class _NewOrder(NamedTuple):
     payload: Mapping[str, Any]
 
 
-class _StoredOrder(NamedTuple):
-    id: int
-    state: OrderState
-    modified_at: datetime | None
-    payload: dict[str, Any]
-    line_changes: list[dict[str, Any]] | None
-
-
 class _StoredVersion(NamedTuple):
     omnitron_id: int
     modified_at: datetime | None
 
 
-class _LineProgress(NamedTuple):
-    omnitron_id: int
-    status: str
-    price: Decimal | None
+class _Parsed(NamedTuple):
+    position: int
+    offer: Offer
+    order: PulledOrder
 
 
 def store(payload: Any, items: list[Any], *, now: datetime) -> IntakeOutcome:
-    """Store an order with its items, or reject it; either is committed when this returns.
+    """Store one order with its items, or reject it; either is committed when this returns."""
+    return store_all([Offer(payload, items)], now=now)[0]
 
-    Raises a database error only where the database itself cannot work.
+
+def store_all(offers: Sequence[Offer], *, now: datetime, is_confirmed: bool = False) -> list[IntakeOutcome]:
+    """Store orders, or reject them; returns what became of each, and all of it is committed.
+
+    An order that is older than the stored one is stored only where it `is_confirmed` that it is the hub's.
+    Raises a database error only where the database itself does not answer.
     """
-    try:
-        order = parse(payload, items, now=now)
-        with transaction(), Door(ACTOR, now) as door:
-            outcome = _insert(order, door) or _update(order, door)
-            forget_rejections([str(order.omnitron_id)])
-            return outcome
-    except UnstorableOrderError as error:
-        reason = str(error)
-    except (DataError, IntegrityError, UnicodeError) as error:
-        reason = f"the database refuses it: {str(error).splitlines()[0]}"
-    reject(payload, items, reason, now=now)
-    return IntakeOutcome.REJECTED
+    outcomes = [IntakeOutcome.REJECTED] * len(offers)
+    parsed, rejects = _parse(offers, now)
+    _commit_rejects(rejects, now)
+    for batch in _with_distinct_keys(parsed):
+        for each, outcome in _store_batch(batch, now, is_confirmed=is_confirmed):
+            outcomes[each.position] = outcome
+    return outcomes
 
 
-def seen_before(payloads: Sequence[Any]) -> dict[int, IntakeOutcome]:
-    """The orders of a page that need not be fetched again, by position: the hub has not modified them."""
+def seen_before(payloads: Sequence[Any], *, now: datetime) -> dict[int, IntakeOutcome]:
+    """The orders of a page that need not be fetched again, by position: stored ones that the hub has not
+    modified, and rejected ones that are not due."""
     keys = [key_of(payload) for payload in payloads]
     stored, rejected = _stored_versions(keys), rejected_versions(keys)
     seen = {}
     for position, (key, payload) in enumerate(zip(keys, payloads, strict=True)):
         modified_at = modification_of(payload)
-        if RejectedVersion(key, raw_modification_of(payload)) in rejected:
+        version = rejected.get(key)
+        if version is not None and version.is_done_with(raw_modification_of(payload), now):
             seen[position] = IntakeOutcome.REJECTED
-        elif modified_at is not None and (key, modified_at) in stored:
+        elif modified_at is not None and stored.get(key) == modified_at:
             seen[position] = IntakeOutcome.UNCHANGED
     return seen
 
 
-def _insert(order: PulledOrder, door: Door) -> IntakeOutcome | None:
-    """Add the order and its lines; None where the order is there already."""
-    (id_,) = Order.next_ids(1)
-    new = _NewOrder(id_, order.omnitron_id, OrderState.WAITING, door.at, door.at, **_fields(order))
-    content = {"number": order.number, "lines": len(order.lines)}
-    if not door.create_missing(ORDER, [new], action="received", contents=[content]):
-        return None
-    OrderItem.insert_set(order.lines, order_id=id_)
-    return IntakeOutcome.STORED
+def is_stored(key: str) -> bool:
+    """Whether we have the order with this key of the hub."""
+    return key in _stored_versions([key])
 
 
-def _update(order: PulledOrder, door: Door) -> IntakeOutcome:
-    """Take over what has changed since the order was stored."""
-    known = _lock(order.omnitron_id)
-    if known.modified_at and order.modified_at and order.modified_at < known.modified_at:
-        return IntakeOutcome.UNCHANGED
-    known_lines = _lines_of(known.id)
-    same_payload = known.payload == order.payload and known.modified_at == order.modified_at
-    if same_payload and known_lines == order.lines:
-        return IntakeOutcome.UNCHANGED
-    replaceable = known.state in REPLACEABLE
-    # A plan depends on what is to be sent, and how much of it; not on prices, nor on the hub's progress.
-    lines_differ = known_lines != order.lines if replaceable else _asked(known_lines) != _asked(order.lines)
-    if not lines_differ:
-        _update_progress(known, order, door)
-    elif replaceable:
-        _replace_lines(known, order, door)
-    elif known.line_changes == _shown(order.lines) and known.payload == order.payload:
-        return IntakeOutcome.UNCHANGED
-    else:
-        _show_line_changes(known, order, door)
-    return IntakeOutcome.UPDATED
+def _parse(offers: Sequence[Offer], now: datetime) -> tuple[list[_Parsed], list[Reject]]:
+    parsed, rejects = [], []
+    for position, offer in enumerate(offers):
+        try:
+            parsed.append(_Parsed(position, offer, parse(*offer, now=now)))
+        except UnstorableOrderError as error:
+            rejects.append(Reject(*offer, reason=str(error)))
+    return parsed, rejects
 
 
-def _lock(omnitron_id: int) -> _StoredOrder:
-    query = Order.select(Order.id, Order.state, Order.modified_at, Order.payload, Order.line_changes)
-    known = fetch_one(for_change(query.where(Order.omnitron_id == omnitron_id)), _StoredOrder)
-    assert known is not None, "orders are never deleted"
-    return known
+def _with_distinct_keys(parsed: Sequence[_Parsed]) -> Iterator[list[_Parsed]]:
+    """Batches that have each order once; a page that shifted may have one twice."""
+    batch: dict[int, _Parsed] = {}
+    for each in parsed:
+        if each.order.omnitron_id in batch:
+            yield [*batch.values()]
+            batch = {}
+        batch[each.order.omnitron_id] = each
+    if batch:
+        yield [*batch.values()]
 
 
-def _update_progress(known: _StoredOrder, order: PulledOrder, door: Door) -> None:
-    """Take over all but the lines, and of these what changes no plan: their statuses and prices."""
-    _update_order(known.id, order, line_changes=None)
-    progress = [_LineProgress(line.omnitron_id, line.status, line.price) for line in order.lines]
-    OrderItem.update_set(progress, key=("omnitron_id",))
-    door.note(ORDER, known.id, "updated", _modification(order))
+def _store_batch(
+    batch: Sequence[_Parsed], now: datetime, *, is_confirmed: bool
+) -> Iterable[tuple[_Parsed, IntakeOutcome]]:
+    if len(batch) > 1:
+        try:
+            outcomes = retry_transient(lambda: _store_set(batch, now, is_confirmed), attempts=ATTEMPTS)
+            return [(each, outcomes[each.order.omnitron_id]) for each in batch]
+        except Exception as error:
+            if is_unreachable(error):
+                raise
+            logger.warning(
+                "A page cannot be stored at once, and is stored order by order: %s", _first_line(error)
+            )
+    return [(each, _store_alone(each, now, is_confirmed=is_confirmed)) for each in batch]
 
 
-def _replace_lines(known: _StoredOrder, order: PulledOrder, door: Door) -> None:
-    """Give the order its new lines. An order that was held for its old lines is planned again."""
-    content = {**_modification(order), "lines": _shown(order.lines)}
-    door.change(ORDER, [Change(known.id, known.state, OrderState.WAITING, "lines_replaced", content)])
-    _update_order(known.id, order, line_changes=None, next_plan_at=door.at)
-    OrderItem.delete().where(OrderItem.order == known.id).execute()
-    OrderItem.insert_set(order.lines, order_id=known.id)
+def _store_alone(each: _Parsed, now: datetime, *, is_confirmed: bool) -> IntakeOutcome:
+    key = each.order.omnitron_id
+    try:
+        return retry_transient(lambda: _store_set([each], now, is_confirmed), attempts=ATTEMPTS)[key]
+    except (DataError, IntegrityError, UnicodeError) as error:
+        reason = f"the database refuses it: {_first_line(error)}"
+        _commit_rejects([Reject(*each.offer, reason=reason)], now)
+        return IntakeOutcome.REJECTED
+    except UNREACHABLE as error:
+        if is_unreachable(error):
+            raise
+        logger.warning("Order %s of Omnitron has to wait: %s", key, error)
+    except Exception:
+        logger.exception("Order %s of Omnitron cannot be stored.", key)
+    return IntakeOutcome.FAILED
 
 
-def _show_line_changes(known: _StoredOrder, order: PulledOrder, door: Door) -> None:
-    """Keep the lines that the order was planned with, and the changed ones beside them."""
-    changes = _shown(order.lines)
-    _update_order(known.id, order, line_changes=changes)
-    content = {**_modification(order), "lines": changes}
-    door.note(ORDER, known.id, "lines_changed_after_planning", content)
+def _commit_rejects(rejects: Sequence[Reject], now: datetime) -> None:
+    if rejects:
+        with transaction():
+            reject(rejects, now=now)
 
 
-def _update_order(id_: int, order: PulledOrder, **others: Any) -> None:
-    Order.update(**_fields(order), **others).where(Order.id == id_).execute()
+def _store_set(batch: Sequence[_Parsed], now: datetime, is_confirmed: bool) -> dict[int, IntakeOutcome]:  # noqa: FBT001
+    """Store orders in one transaction; returns what became of each, by its key."""
+    orders = {each.order.omnitron_id: each for each in sorted(batch, key=lambda each: each.order.omnitron_id)}
+    outcomes = dict.fromkeys(orders, IntakeOutcome.STORED)
+    with transaction(), Door(ACTOR, now) as door:
+        known = {int(key) for key in _stored_versions([str(key) for key in orders])}
+        rejects = [*_not_approved(each for key, each in orders.items() if key not in known)]
+        reject(rejects, now=now)
+        rejected = {int(each.omnitron_id) for each in rejects}
+        outcomes.update(dict.fromkeys(rejected, IntakeOutcome.REJECTED))
+        missing = [each.order for key, each in orders.items() if key not in known | rejected]
+        created = _insert(missing, door)
+        rest = [each.order for key, each in orders.items() if key not in created | rejected]
+        outcomes.update(update_orders(rest, door, is_confirmed=is_confirmed))
+        unsettled = (IntakeOutcome.REJECTED, IntakeOutcome.OLDER)
+        forget_rejections([str(key) for key, outcome in outcomes.items() if outcome not in unsettled])
+    for each in batch:
+        for remark in each.order.remarks:
+            logger.warning("Order %s of Omnitron: %s.", each.order.omnitron_id, remark)
+    return outcomes
 
 
-def _fields(order: PulledOrder) -> dict[str, Any]:
-    """The columns that a pull may change."""
-    return {
-        "number": order.number,
-        "status": order.status,
-        "channel": order.facts.get("channel"),
-        "placed_at": order.placed_at,
-        "promised_at": order.promised_at,
-        "priority": order.priority,
-        "modified_at": order.modified_at,
-        "facts": order.facts,
-        "payload": order.payload,
-    }
+def _not_approved(batch: Iterable[_Parsed]) -> Iterator[Reject]:
+    """New orders of which nothing is to be sent; one that is stored already is held."""
+    for each in batch:
+        why = why_not_approved(each.order.status, [line.status for line in each.order.lines])
+        if why is not None:
+            yield Reject(*each.offer, reason=why)
 
 
-def _lines_of(order_id: int) -> tuple[PulledLine, ...]:
-    line = OrderItem
-    query = line.select(line.omnitron_id, line.sku, line.quantity, line.status, line.price)
-    return tuple(fetch(query.where(line.order == order_id).order_by(line.omnitron_id), PulledLine))
-
-
-def _asked(lines: Sequence[PulledLine]) -> list[tuple[int, str, int, bool]]:
-    """What each line asks for, and whether the line is closed."""
-    return [
-        (line.omnitron_id, line.sku, line.quantity, line.status in CLOSED_LINE_STATUSES) for line in lines
+def _insert(orders: Sequence[PulledOrder], door: Door) -> set[int]:
+    """Add new orders and their lines; returns the keys of those that were not there yet."""
+    ids = Order.next_ids(len(orders))
+    new = [
+        _NewOrder(id_, order.omnitron_id, OrderState.WAITING, door.at, door.at, **fields_of(order))
+        for id_, order in zip(ids, orders, strict=True)
     ]
+    contents = [_received(order) for order in orders]
+    created = {*door.create_missing(ORDER, new, action="received", contents=contents)}
+    stored = [(id_, order) for id_, order in zip(ids, orders, strict=True) if id_ in created]
+    insert_lines(stored)
+    return {order.omnitron_id for _, order in stored}
 
 
-def _shown(lines: Sequence[PulledLine]) -> list[dict[str, Any]]:
-    return [
-        {"omnitron_id": line.omnitron_id, "sku": line.sku, "quantity": line.quantity, "status": line.status}
-        for line in lines
-    ]
+def _received(order: PulledOrder) -> dict[str, Any]:
+    content = {"number": order.number, "lines": len(order.lines), **said_of(order)}
+    waiting = left_out((line.sku, line.status) for line in order.lines)
+    return {**content, "not_planned": waiting} if waiting else content
 
 
-def _modification(order: PulledOrder) -> dict[str, str | None]:
-    return {"modified_at": order.modified_at.isoformat() if order.modified_at else None}
-
-
-def _stored_versions(keys: Sequence[str]) -> set[tuple[str, datetime | None]]:
+def _stored_versions(keys: Sequence[str]) -> dict[str, datetime | None]:
     numbers = [int(key) for key in keys if key.isdigit()]
     query = Order.select(Order.omnitron_id, Order.modified_at).where(one_of(Order.omnitron_id, numbers))
-    return {(str(order.omnitron_id), order.modified_at) for order in fetch(query, _StoredVersion)}
+    return {str(order.omnitron_id): order.modified_at for order in fetch(query, _StoredVersion)}
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -10,7 +10,7 @@ from oms_workers.audit_events.latest import latest_event
 from oms_workers.backlog import first_rows
 from oms_workers.orders.models import Order, OrderState, RejectedOrder
 from oms_workers.orders.states import ORDER
-from oms_workers.sets import among, fetch
+from oms_workers.sets import among, columns_of, fetch
 
 
 class OrderList(StrEnum):
@@ -35,11 +35,18 @@ class ListedOrder(NamedTuple):
 
 
 class ListedReject(NamedTuple):
-    """An order that could not be stored; `total` is how many there are."""
+    """An order that could not be stored, and when it is tried again; `total` is how many there are."""
 
     omnitron_id: str
+    number: str | None
     first_seen_at: datetime
+    last_seen_at: datetime
+    attempts: int
+    next_attempt_at: datetime | None
     reason: str
+    dismissed_at: datetime | None
+    dismissed_by: str | None
+    dismissed_reason: str | None
     total: int
 
 
@@ -68,13 +75,17 @@ def waiting_orders(kind: OrderList, *, since: datetime | None, limit: int) -> li
     return fetch(query, ListedOrder)
 
 
-def rejected_orders(*, since: datetime | None, limit: int) -> list[ListedReject]:
-    """The first rejected orders that were first seen at or after `since`; there are few of them."""
+def rejected_orders(*, since: datetime | None, limit: int, are_dismissed: bool = False) -> list[ListedReject]:
+    """The first rejected orders that were first seen at or after `since`; there are few of them.
+
+    These are the ones that nobody has dismissed, or the ones that somebody has.
+    """
     reject = RejectedOrder
-    seen = [reject.first_seen_at >= since] if since is not None else []
-    page = first_rows(reject, (reject.first_seen_at, reject.id), *seen, limit=limit)
+    conditions = [reject.dismissed_at.is_null(not are_dismissed)]
+    conditions += [reject.first_seen_at >= since] if since is not None else []
+    page = first_rows(reject, (reject.first_seen_at, reject.id), *conditions, limit=limit)
     query = (
-        reject.select(reject.omnitron_id, reject.first_seen_at, reject.reason, page.c.total)
+        reject.select(*columns_of(reject, ListedReject, besides=("total",)), page.c.total)
         .join(page, on=page.c.id == reject.id)
         .order_by(page.c.position)
     )

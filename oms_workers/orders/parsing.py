@@ -1,4 +1,7 @@
-"""From Omnitron's JSON to an order that can be stored, or to the reason why it cannot."""
+"""From Omnitron's JSON to an order that can be stored, or to the reason why it cannot.
+
+What an order can do without is left out where it cannot be read, and the order's remarks say so.
+"""
 
 import hashlib
 import json
@@ -11,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, TypeAdap
 
 from oms_workers.errors import OmsError
 from oms_workers.normal_form import written_form
+from oms_workers.orders.soundness import problems_of, without_depth
 
 #: What a `bigint` of PostgreSQL holds.
 MAX_KEY = 2**63 - 1
@@ -47,6 +51,18 @@ _ADDRESS = {
 _MAX_PROBLEMS = 5
 _MAX_DEGREES = 180
 _FIRST_YEAR, _LAST_YEAR = 1970, 9000
+
+#: The lowest and the highest priority of an order.
+PRIORITIES = (-1000, 1000)
+
+#: More than anything costs; a number far beyond it is refused by PostgreSQL.
+_MOST_MONEY = 10**15
+
+_MAX_NUMBER_CHARACTERS = 128
+_MAX_REMARK_CHARACTERS = 60
+
+#: What a hub may write anew each time it gives an order that has not changed.
+_MOVING = ("modified_date", "is_send")
 
 
 class UnstorableOrderError(OmsError):
@@ -94,12 +110,20 @@ def _as_sku(text: str) -> str:
 Key = Annotated[int, Field(gt=0, le=MAX_KEY), BeforeValidator(_no_truth)]
 Code = Annotated[str, BeforeValidator(_as_text)]
 _KEY: TypeAdapter[int] = TypeAdapter(Key)
-_PRIORITY: TypeAdapter[int] = TypeAdapter(
-    Annotated[int, Field(ge=-1000, le=1000), BeforeValidator(_no_truth)]
-)
+_PRIORITY: TypeAdapter[int] = TypeAdapter(Annotated[int, BeforeValidator(_no_truth)])
 #: A date without a time is the first moment of that day.
 Instant = Annotated[datetime | None, BeforeValidator(_read_instant)]
-Money = Annotated[Decimal | None, BeforeValidator(_blank_as_none)]
+_INSTANT: TypeAdapter[datetime | None] = TypeAdapter(Instant)
+Money = Annotated[
+    Annotated[Decimal, Field(ge=-_MOST_MONEY, le=_MOST_MONEY)] | None, BeforeValidator(_blank_as_none)
+]
+#: Where Omnitron gives none, a line is one unit.
+Quantity = Annotated[
+    int,
+    Field(gt=0, le=1_000_000),
+    BeforeValidator(_no_truth),
+    BeforeValidator(lambda value: 1 if value is None else value),
+]
 
 
 class _Product(BaseModel):
@@ -111,22 +135,14 @@ class _Item(BaseModel):
     product: _Product
     status: Annotated[Code, Field(min_length=1, max_length=32)]
     order: Any = None
-    quantity: Annotated[int, Field(gt=0, le=1_000_000), BeforeValidator(_no_truth)] = 1
+    quantity: Quantity = 1
     price: Money = None
-    estimated_delivery_date: Instant = None
 
 
 class _Order(BaseModel):
     pk: Key
-    number: Annotated[Code, Field(min_length=1, max_length=128)]
+    number: Annotated[Code, Field(min_length=1, max_length=_MAX_NUMBER_CHARACTERS)]
     status: Annotated[Code, Field(min_length=1, max_length=32)]
-    date_placed: Instant = None
-    created_date: Instant = None
-    modified_date: Instant = None
-
-
-class _Modification(BaseModel):
-    modified_date: Instant = None
 
 
 class PulledLine(NamedTuple):
@@ -141,7 +157,7 @@ class PulledLine(NamedTuple):
 
 @dataclass(frozen=True)
 class PulledOrder:
-    """An order that can be stored."""
+    """An order that can be stored; `remarks` say what of it could not be read and was left out."""
 
     omnitron_id: int
     number: str
@@ -153,6 +169,7 @@ class PulledOrder:
     facts: dict[str, str]
     lines: tuple[PulledLine, ...]
     payload: dict[str, Any]
+    remarks: tuple[str, ...] = ()
 
 
 def parse(payload: Any, items: list[Any], *, now: datetime) -> PulledOrder:
@@ -169,42 +186,86 @@ def parse(payload: Any, items: list[Any], *, now: datetime) -> PulledOrder:
         raise UnstorableOrderError(f"item {strangers[0]} belongs to another order")
     if len({item.pk for item in parsed}) < len(parsed):
         raise UnstorableOrderError("two items have the same pk")
-    promises = [item.estimated_delivery_date for item in parsed if item.estimated_delivery_date]
+    unsound = sorted(problems_of(payload))
+    if unsound:
+        raise UnstorableOrderError(f"the order cannot be stored: {'; '.join(unsound[:_MAX_PROBLEMS])}")
+    optional = _Optional()
+    placed, created = (optional.instant(payload, name) for name in ("date_placed", "created_date"))
+    promises = [
+        optional.instant(item, "estimated_delivery_date", f"items.{n}.") for n, item in enumerate(items)
+    ]
     return PulledOrder(
         omnitron_id=order.pk,
         number=order.number,
         status=order.status,
-        placed_at=order.date_placed or order.created_date or now,
-        promised_at=min(promises, default=None),
-        priority=_priority(payload.get("extra_field")),
-        modified_at=order.modified_date,
+        placed_at=placed or created or now,
+        promised_at=min(filter(None, promises), default=None),
+        priority=optional.priority(payload.get("extra_field")),
+        modified_at=optional.instant(payload, "modified_date"),
         facts=_facts(payload),
         lines=tuple(
             PulledLine(item.pk, item.product.sku, item.quantity, item.status, item.price)
             for item in sorted(parsed, key=lambda item: item.pk)
         ),
         payload=payload,
+        remarks=tuple(optional.remarks),
     )
 
 
-def _priority(extra_field: Any) -> int:
-    """What the merchant has put into the order's `extra_field.priority`; 0 where that is no such number."""
-    try:
-        return _PRIORITY.validate_python(extra_field["priority"])
-    except (ValidationError, KeyError, TypeError):
-        return 0
+class _Optional:
+    """Reads what an order can do without; what cannot be read is left out, with a remark."""
+
+    def __init__(self) -> None:
+        self.remarks: list[str] = []
+
+    def instant(self, holder: dict[str, Any], name: str, where: str = "") -> datetime | None:
+        try:
+            return _INSTANT.validate_python(holder.get(name))
+        except ValidationError:
+            self._remark(f"{where}{name}", holder[name], "is no date that can be read, and is left out")
+            return None
+
+    def priority(self, extra_field: Any) -> int:
+        """What the merchant has put into the order's `extra_field.priority`; 0 where there is none."""
+        value = extra_field.get("priority") if isinstance(extra_field, dict) else None
+        if value is None:
+            return 0
+        name = "extra_field.priority"
+        try:
+            read = _PRIORITY.validate_python(value)
+        except ValidationError:
+            self._remark(name, value, "is no whole number, and counts as 0")
+            return 0
+        nearest = min(max(read, PRIORITIES[0]), PRIORITIES[1])
+        if nearest != read:
+            self._remark(name, value, f"is beyond {nearest}, and counts as {nearest}")
+        return nearest
+
+    def _remark(self, name: str, value: Any, problem: str) -> None:
+        self.remarks.append(f"{name}: {ascii(value)[:_MAX_REMARK_CHARACTERS]} {problem}")
 
 
 def key_of(payload: Any) -> str:
-    """The hub's key as text, or a digest of the payload where it has none that can be used."""
+    """The hub's key as text. Without one, the order's number, or else a digest of what does not move."""
     key = _key(payload.get("pk")) if isinstance(payload, dict) else None
     if key is not None:
         return str(key)
-    try:
-        whole = json.dumps(payload, sort_keys=True)
-    except RecursionError:
-        whole = "deeper than can be read"
+    number = number_of(payload)
+    if number is not None:
+        return f"number:{number}"
+    still = payload
+    if isinstance(payload, dict):
+        still = {name: value for name, value in payload.items() if name not in _MOVING}
+    whole = json.dumps(without_depth(still), sort_keys=True)
     return f"sha256:{hashlib.sha256(whole.encode()).hexdigest()}"
+
+
+def number_of(payload: Any) -> str | None:
+    """The order's number, or None where it has none that a person can read."""
+    number = _as_text(payload.get("number")) if isinstance(payload, dict) else None
+    if not isinstance(number, str) or not number.strip() or not number.isprintable():
+        return None
+    return number if len(number) <= _MAX_NUMBER_CHARACTERS else None
 
 
 def _key(value: Any) -> int | None:
@@ -217,9 +278,15 @@ def _key(value: Any) -> int | None:
 def modification_of(payload: Any) -> datetime | None:
     """The order's `modified_date`, or None where it has none that can be read."""
     try:
-        return _Modification.model_validate(payload).modified_date
+        return _INSTANT.validate_python(payload.get("modified_date") if isinstance(payload, dict) else None)
     except ValidationError:
         return None
+
+
+def raw_modification_of(payload: Any) -> str | None:
+    """The order's `modified_date` as the hub wrote it; it only has to tell whether it has changed."""
+    value = payload.get("modified_date") if isinstance(payload, dict) else None
+    return None if value is None else json.dumps(without_depth(value))
 
 
 def _facts(payload: dict[str, Any]) -> dict[str, str]:

@@ -29,10 +29,11 @@ class Circumstances:
 @contextmanager
 def acting(actor: str, at: datetime) -> Iterator[Circumstances]:
     """Open the door for one transaction's work, with what this process is configured to make of it."""
-    configuration = settings.current()
+    lifetime = timedelta(seconds=settings.current().inventory_discrepancy_expiry_seconds)
     with Door(actor, at) as door:
-        yield Circumstances(
-            door,
-            timedelta(seconds=configuration.location_exclusion_seconds),
-            timedelta(seconds=configuration.inventory_discrepancy_expiry_seconds),
-        )
+        yield Circumstances(door, exclusion_of_locations(), lifetime)
+
+
+def exclusion_of_locations() -> timedelta:
+    """For how long a location is not asked again for what it has rejected, or could not send."""
+    return timedelta(seconds=settings.current().location_exclusion_seconds)

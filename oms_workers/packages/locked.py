@@ -16,7 +16,7 @@ from oms_workers.packages.models import (
     TransferOrder,
     TransferState,
 )
-from oms_workers.sets import column, fetch, fetch_one, for_change
+from oms_workers.sets import column, columns_of, fetch, fetch_one, for_change
 
 
 class UnknownPackageError(OmsError):
@@ -47,7 +47,8 @@ class TransferredItem(NamedTuple):
         return Item(self.package_item_id, self.order_item_id, self.sku, self.quantity)
 
 
-class _PackageRow(NamedTuple):
+@dataclass(frozen=True)
+class _PackageRow:
     id: int
     number: str
     order_id: int
@@ -56,28 +57,12 @@ class _PackageRow(NamedTuple):
     state: PackageState
     version: int
     blocked_from: PackageState | None
-
-
-class _TransferRow(NamedTuple):
-    id: int
-    number: str
-    source_id: int
-    destination_id: int
-    state: TransferState
 
 
 @dataclass(frozen=True)
-class LockedPackage:
+class LockedPackage(_PackageRow):
     """A package whose row, and whose order's row, are locked until the transaction ends."""
 
-    id: int
-    number: str
-    order_id: int
-    plan_id: int
-    location_id: int
-    state: PackageState
-    version: int
-    blocked_from: PackageState | None
     items: tuple[Item, ...]
 
     @property
@@ -88,74 +73,53 @@ class LockedPackage:
 
 
 @dataclass(frozen=True)
-class LockedTransfer:
-    """A transfer whose row, and whose package's row, are locked until the transaction ends."""
-
+class _TransferRow:
     id: int
     number: str
     source_id: int
     destination_id: int
     state: TransferState
+
+
+@dataclass(frozen=True)
+class LockedTransfer(_TransferRow):
+    """A transfer whose row, and whose package's row, are locked until the transaction ends."""
+
     package: LockedPackage
     items: tuple[TransferredItem, ...]
 
 
 def lock_package(number: str) -> LockedPackage:
     """The package with this number, its order and itself locked. Raises `UnknownPackageError`."""
-    found = column(Package.select(Package.id).where(Package.number == number))
-    if not found:
-        raise UnknownPackageError(
-            f"No package has the number {number!r}; `oms explain ORDER` lists an order's."
-        )
-    return lock_package_by_id(found[0])
+    return lock_package_by_id(_id_of(Package, "package", number))
 
 
 def lock_package_by_id(id_: int) -> LockedPackage:
     """The package with this id, its order and itself locked, in this order."""
     owner = Package.select(Package.order).where(Package.id == id_)
     column(for_change(Order.select(Order.id).where(Order.id == owner)))
-    query = Package.select(
-        Package.id,
-        Package.number,
-        Package.order,
-        Package.plan_id,
-        Package.location,
-        Package.state,
-        Package.version,
-        Package.blocked_from,
-    )
-    package = fetch_one(for_change(query.where(Package.id == id_)), _PackageRow)
+    query = Package.select(*columns_of(Package, _PackageRow)).where(Package.id == id_)
+    package = fetch_one(for_change(query), _PackageRow)
     assert package is not None, "packages are never deleted"
     items = (
-        PackageItem.select(PackageItem.id, PackageItem.order_item, PackageItem.sku, PackageItem.quantity)
+        PackageItem.select(*columns_of(PackageItem, Item))
         .where(PackageItem.package == id_)
         .order_by(PackageItem.id)
     )
-    return LockedPackage(*package, items=tuple(fetch(items, Item)))
+    return LockedPackage(**vars(package), items=tuple(fetch(items, Item)))
 
 
 def lock_transfer(number: str) -> LockedTransfer:
     """The transfer with this number, locked like `lock_transfer_by_id`. Raises `UnknownPackageError`."""
-    found = column(TransferOrder.select(TransferOrder.id).where(TransferOrder.number == number))
-    if not found:
-        raise UnknownPackageError(
-            f"No transfer has the number {number!r}; `oms explain ORDER` lists an order's."
-        )
-    return lock_transfer_by_id(found[0])
+    return lock_transfer_by_id(_id_of(TransferOrder, "transfer", number))
 
 
 def lock_transfer_by_id(id_: int) -> LockedTransfer:
     """The transfer with this id, its package's order, its package and itself locked, in this order."""
     (package_id,) = column(TransferOrder.select(TransferOrder.package).where(TransferOrder.id == id_))
     package = lock_package_by_id(package_id)
-    query = TransferOrder.select(
-        TransferOrder.id,
-        TransferOrder.number,
-        TransferOrder.source,
-        TransferOrder.destination,
-        TransferOrder.state,
-    )
-    transfer = fetch_one(for_change(query.where(TransferOrder.id == id_)), _TransferRow)
+    query = TransferOrder.select(*columns_of(TransferOrder, _TransferRow)).where(TransferOrder.id == id_)
+    transfer = fetch_one(for_change(query), _TransferRow)
     assert transfer is not None, "transfers are never deleted"
     items = (
         TransferItem.select(
@@ -169,4 +133,13 @@ def lock_transfer_by_id(id_: int) -> LockedTransfer:
         .where(TransferItem.transfer == id_)
         .order_by(TransferItem.id)
     )
-    return LockedTransfer(*transfer, package=package, items=tuple(fetch(items, TransferredItem)))
+    return LockedTransfer(**vars(transfer), package=package, items=tuple(fetch(items, TransferredItem)))
+
+
+def _id_of(model: type[Package | TransferOrder], kind: str, number: str) -> int:
+    found: list[int] = column(model.select(model.id).where(model.number == number))
+    if not found:
+        raise UnknownPackageError(
+            f"No {kind} has the number {number!r}; `oms explain ORDER` lists an order's."
+        )
+    return found[0]

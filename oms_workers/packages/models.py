@@ -96,8 +96,9 @@ ENDED_TRANSFERS = (TransferState.COMPLETED, TransferState.CANCELLED)
 class Package(Table):
     """Lines of one order at one location.
 
-    `replanned_at` is when planning it again was last tried, and `fruitless_at` when such an attempt placed
-    nothing although something was available. At `cancel_after` it is cancelled if it still waits for stock.
+    `replanned_at` is when planning it again was last tried, or was in vain since none of it was anywhere.
+    `fruitless_at` is when an attempt placed nothing although something was available. At `cancel_after` it is
+    cancelled if it still waits for stock.
     `blocked_from` is the state to which it returns when it is unblocked.
     """
 

@@ -49,12 +49,16 @@ class _Set(NamedTuple):
 
 
 def write(
-    wanted: Mapping[Key, Count], *, at: datetime, check: Callable[[Mapping[Key, datetime]], None]
+    wanted: Mapping[Key, Count],
+    *,
+    at: datetime,
+    check: Callable[[Mapping[Key, datetime], Mapping[Key, datetime]], None],
 ) -> dict[Key, datetime]:
     """Write counts and safety, in the caller's transaction; returns what was counted, and when.
 
-    `check` is called with the last count of each stock, under its lock, and raises for what is older. What a
-    complete list does not name, and was counted since, stays.
+    `check` is called with the last count of each stock, under its lock, and with the time until which its
+    movements were summed up. It raises for what is older than one of them. What a complete list does not
+    name, and is older, stays.
     """
     if not wanted:
         return {}
@@ -63,14 +67,16 @@ def write(
     discrepancies = lock_discrepancies(keys)
     add_missing(keys)
     before, last = lock(keys), _last_counts(keys)
-    check(last)
+    summed = _summed_until(keys)
+    check(last, summed)
     counted = {
         key: _time(count, last.get(key), at) for key, count in wanted.items() if count.on_hand is not None
     }
-    for key in [
-        key for key in counted if wanted[key].is_absent and counted[key] < last.get(key, counted[key])
-    ]:
-        del counted[key]
+    for key in [*counted]:
+        moment = counted[key]
+        is_older = moment < last.get(key, moment) or moment < summed.get(key, moment)
+        if wanted[key].is_absent and is_older:
+            del counted[key]
     _set([_row(key, wanted[key], before[key], counted.get(key)) for key in keys])
     since = _moved_since(counted)
     moved = [
@@ -87,6 +93,19 @@ def write(
 def _time(count: Count, last: datetime | None, at: datetime) -> datetime:
     """When it was counted: without a time just now, which is after all counts that are committed."""
     return count.counted_at or (at if last is None else max(at, last))
+
+
+def _summed_until(keys: list[Key]) -> dict[Key, datetime]:
+    """Until when our own movements were summed up: what of them came after an older count is not known."""
+    wanted = Arrays("wanted", {"sku": Stock.sku, "location_id": Stock.location}, keys)
+    moved = StockMovement
+    query = (
+        moved.select(moved.sku, moved.location_id, fn.MAX(moved.at).alias("counted_at"))
+        .join(wanted, on=wanted.matches(moved, "sku", "location_id"))
+        .where(among(moved.kind, _OURS), ~moved.summed_rows.is_null())
+        .group_by(moved.sku, moved.location_id)
+    )
+    return {(row.sku, row.location_id): row.counted_at for row in fetch(query, _Last) if row.counted_at}
 
 
 def _last_counts(keys: list[Key]) -> dict[Key, datetime]:

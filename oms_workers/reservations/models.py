@@ -115,7 +115,7 @@ class Reservation(Table):
 
 
 class StockMovement(Table):
-    """One change of `on_hand` or `reserved`; rows are only ever added.
+    """One change of `on_hand` or `reserved`, or the sum of `summed_rows` older ones of its kind.
 
     `on_hand` and `reserved` are the counters after it. A row of an earlier release does not have them.
     """
@@ -127,6 +127,7 @@ class StockMovement(Table):
     kind = NameField(MovementKind)
     reason = TextField()
     at = DateTimeTZField()
+    summed_rows = BigIntegerField(null=True)
     on_hand = IntegerField(null=True)
     reserved = IntegerField(null=True)
 

@@ -88,8 +88,8 @@ class NewReservation(NamedTuple):
 
 class _Available(NamedTuple):
     sku: str
-    location_id: int
-    units: int
+    location_ids: list[int]
+    units: list[int]
 
 
 class _Locked(NamedTuple):
@@ -124,12 +124,15 @@ class _NewStock(NamedTuple):
 
 def available(skus: Iterable[str]) -> Available:
     """The units of these skus that could be taken now, anywhere. Not locked: others may take them."""
-    units = (Stock.on_hand - Stock.reserved - Stock.safety).alias("units")
-    query = Stock.select(Stock.sku, Stock.location, units).where(one_of(Stock.sku, sorted(skus)))
-    found: Available = {}
-    for sku, location_id, free in fetch(query, _Available):
-        found.setdefault(sku, {})[location_id] = free
-    return found
+    # One row a sku: with a thousand locations, a row for each takes ten times as long to read.
+    units = fn.array_agg(Stock.on_hand - Stock.reserved - Stock.safety).coerce(_coerce=False)
+    places = fn.array_agg(Stock.location).coerce(_coerce=False)
+    query = Stock.select(Stock.sku, places.alias("location_ids"), units.alias("units"))
+    query = query.where(one_of(Stock.sku, sorted(skus))).group_by(Stock.sku)
+    return {
+        sku: dict(zip(location_ids, free, strict=True))
+        for sku, location_ids, free in fetch(query, _Available)
+    }
 
 
 def lock_and_check(demands: Sequence[Demand]) -> list[bool]:

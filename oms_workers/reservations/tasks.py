@@ -5,10 +5,9 @@ from datetime import timedelta
 import settings
 from oms_workers.database import connection
 from oms_workers.reservations.discrepancies import clear
+from oms_workers.reservations.retention import CLEAR_INVENTORY_DISCREPANCIES
 from oms_workers.scheduling.actor import scheduled
 from oms_workers.scheduling.run import Run
-
-CLEAR_INVENTORY_DISCREPANCIES = "oms.reservations.tasks.clear_inventory_discrepancies"
 
 
 @scheduled(CLEAR_INVENTORY_DISCREPANCIES, budget=timedelta(minutes=5))

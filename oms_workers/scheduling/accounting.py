@@ -5,10 +5,18 @@ from typing import NamedTuple
 
 from oms_workers.configuration.cadence import Cadence
 from oms_workers.scheduling import runs
-from oms_workers.scheduling.decision import Verdict, decide, newest_slot
+from oms_workers.scheduling.decision import Decision, Verdict, decide, newest_slot
 from oms_workers.scheduling.models import SkipReason, Trigger
+from oms_workers.scheduling.runs import CoveringRow
 
 _MOMENT = timedelta(microseconds=1)
+
+
+class Judgement(NamedTuple):
+    """What to do about a task's newest due slot, and the row that already accounts for it, if any."""
+
+    decision: Decision
+    covering: CoveringRow | None
 
 
 class Missed(NamedTuple):
@@ -30,6 +38,15 @@ def missed_before(task: str, cadence: Cadence, slot: datetime, since: datetime) 
     return Missed(first, last, cadence.count(first, last))
 
 
+def judge(
+    task: str, cadence: Cadence, since: datetime, *, enabled: bool, now: datetime, catch_up: timedelta
+) -> Judgement:
+    """Decide about the task's newest due slot by its row of the ledger."""
+    slot = newest_slot(cadence, since, now)
+    row = runs.covering(task, slot) if slot else None
+    return Judgement(decide(cadence, since, enabled=enabled, row=row, now=now, catch_up=catch_up), row)
+
+
 def account_for(
     task: str, cadence: Cadence, since: datetime, *, enabled: bool, now: datetime, catch_up: timedelta
 ) -> None:
@@ -37,13 +54,11 @@ def account_for(
 
     The newest of them is not run: a slot of the cadence that comes next is run instead.
     """
-    slot = newest_slot(cadence, since, now)
-    covering = runs.covering(task, slot) if slot else None
-    decision = decide(cadence, since, enabled=enabled, row=covering, now=now, catch_up=catch_up)
-    if slot is None or covering is not None:
+    decision, covering = judge(task, cadence, since, enabled=enabled, now=now, catch_up=catch_up)
+    if decision.slot is None or covering is not None:
         return
     reason = SkipReason.COALESCED if decision.verdict is Verdict.RUN else SkipReason(decision.verdict.value)
-    skip_with_older(task, cadence, slot, since, Trigger.TICK, reason)
+    skip_with_older(task, cadence, decision.slot, since, Trigger.TICK, reason)
 
 
 def skip_with_older(

@@ -18,13 +18,14 @@ from dramatiq.middleware.threading import Interrupt
 from oms_workers.broker import Job, stopping
 from oms_workers.database import UNREACHABLE, abandon_connection, connection, database, passes
 from oms_workers.errors import OmsError
+from oms_workers.retention import registered_retentions, remove_old_rows
 from oms_workers.scheduling import ledger, orphans, process
 from oms_workers.scheduling.at_work import AT_WORK
 from oms_workers.scheduling.models import Trigger
 from oms_workers.scheduling.operation import Operation, TaskFunction
 from oms_workers.scheduling.run import Run
 from oms_workers.scheduling.runs import Attempt
-from oms_workers.scheduling.table import Task, task_of
+from oms_workers.scheduling.table import Task, find
 
 logger = logging.getLogger(__name__)
 
@@ -49,15 +50,18 @@ class AnotherRunLivesError(OmsError):
     """Another run of this task is running. It has to end first."""
 
 
-def scheduled(name: str, *, queue: str = "default", budget: timedelta) -> Callable[[TaskFunction], Operation]:
+def scheduled(
+    name: str, *, queue: str = "default", budget: timedelta, variables: Mapping[str, str] | None = None
+) -> Callable[[TaskFunction], Operation]:
     """Make a function the operation `name`. Its messages only say that a slot may be due.
 
     When a run has taken its `budget`, it stops at its next batch. The function is given a `Run` and the
-    kwargs of its row in the task table, and returns counts for the ledger.
+    kwargs of its row in the task table, and returns counts for the ledger. `variables` names the settings
+    that change kwargs. When the function is done, the run removes old rows of the tables that the task owns.
     """
 
     def decorate(function: TaskFunction) -> Operation:
-        return Operation(name, queue, function, budget)
+        return Operation(name, queue, function, budget, variables or {})
 
     return decorate
 
@@ -66,7 +70,7 @@ def job_of(operation: Operation) -> Job:
     """What a worker does when a message for the operation comes."""
 
     def on_message() -> None:
-        _handle_message(task_of(operation.name))
+        _handle_message(find(operation.name))
 
     on_message.__doc__ = operation.function.__doc__
     options = {
@@ -82,21 +86,21 @@ def send(task: Task, slot: datetime, trigger: Trigger) -> None:
     task.actor.send_with_options(scheduled_at=slot.isoformat(), trigger=trigger)
 
 
-def run_manually(task: Task) -> tuple[str, dict[str, Any] | None]:
+def run_manually(task: Task, **arguments: Any) -> tuple[str, dict[str, Any] | None]:
     """Run the task now, in this process, recorded as `manual`. Returns how it ended and its result.
 
+    `arguments` are kwargs that are other than the table and the settings say, for this run.
     Raises `AnotherRunLivesError`. What the task raises is recorded in the ledger and raised again.
     """
     attempt = _claim(
         task,
         lambda worker: ledger.claim_manually(task.path, worker=worker, wait=stopping.wait),
-        manual=True,
     )
     if attempt is None:
         raise AnotherRunLivesError(
             f"Another run of {task.name} is at work; wait for its end, or see `oms status`."
         )
-    return _run_attempt(task, attempt, manual=True)
+    return _run_attempt(task, attempt, {**task.arguments, **arguments})
 
 
 def _handle_message(task: Task) -> None:
@@ -116,13 +120,12 @@ def _handle_message(task: Task) -> None:
             wait=stopping.wait,
             message_slot=plan.cadence.latest(datetime.fromisoformat(options["scheduled_at"])),
         ),
-        manual=False,
     )
     if attempt is not None:
-        _run_attempt(task, attempt, manual=False)
+        _run_attempt(task, attempt, task.arguments)
 
 
-def _claim(task: Task, take: Callable[[str], Attempt | None], *, manual: bool) -> Attempt | None:
+def _claim(task: Task, take: Callable[[str], Attempt | None]) -> Attempt | None:
     """Claim a run with `take`, and remember that this process works on it.
 
     A row may carry our id although no thread works on it: such a row was abandoned. The lock for each task
@@ -144,7 +147,7 @@ def _claim(task: Task, take: Callable[[str], Attempt | None], *, manual: bool) -
                     return None
                 if earlier := AT_WORK.working_on(task.path):
                     AT_WORK.lose(earlier)
-                    ledger.stop_early(attempt, STILL_AT_WORK, None, manual=manual)
+                    ledger.stop_early(attempt, STILL_AT_WORK, None)
                     logger.warning("%s is not run: %s.", task.name, STILL_AT_WORK)
                     return None
                 AT_WORK.begin(attempt)
@@ -161,16 +164,20 @@ def _close_abandoned(task: str, worker: str) -> None:
         logger.warning("A run of %s, which this process had abandoned, is closed.", task)
 
 
-def _run_attempt(task: Task, attempt: Attempt, *, manual: bool) -> tuple[str, dict[str, Any] | None]:
+def _run_attempt(
+    task: Task, attempt: Attempt, arguments: Mapping[str, Any]
+) -> tuple[str, dict[str, Any] | None]:
     lateness = (attempt.started_at - attempt.slot).total_seconds()
     logger.info("%s started, %.2f s after its slot %s.", task.name, lateness, attempt.slot.isoformat())
     try:
-        return _call_and_record(task, attempt, manual=manual)
+        return _call_and_record(task, attempt, arguments)
     finally:
         AT_WORK.end(attempt)
 
 
-def _call_and_record(task: Task, attempt: Attempt, *, manual: bool) -> tuple[str, dict[str, Any] | None]:
+def _call_and_record(
+    task: Task, attempt: Attempt, arguments: Mapping[str, Any]
+) -> tuple[str, dict[str, Any] | None]:
     """Call the task's own function, and record in the ledger how the run ended."""
     operation = task.operation
     run = Run(
@@ -181,20 +188,20 @@ def _call_and_record(task: Task, attempt: Attempt, *, manual: bool) -> tuple[str
         taken=lambda: AT_WORK.is_taken(attempt),
     )
     try:
-        result = _call(operation.function, run, task.kwargs, attempt)
+        result = _call(operation.function, run, arguments, attempt)
     except BaseException as error:
         problem = f"{type(error).__name__}: {error}"
         logger.warning("%s failed in its slot %s: %s", task.name, attempt.slot.isoformat(), problem)
-        _record(lambda: ledger.fail(attempt, problem, manual=manual), attempt)
+        _record(lambda: ledger.fail(attempt, problem), attempt)
         raise
     if run.stopped_by is None:
         _record(lambda: ledger.succeed(attempt, result), attempt)
         logger.info("%s is done: %s", task.name, result)
         return "succeeded", result
     why = run.stopped_by
-    _record(lambda: ledger.stop_early(attempt, why, result, manual=manual), attempt)
+    _record(lambda: ledger.stop_early(attempt, why, result), attempt)
     logger.info("%s %s; so far: %s", task.name, why, result)
-    if not manual:
+    if not attempt.manual:
         send(task, attempt.slot, Trigger.TICK)
     return "stopped", result
 
@@ -202,14 +209,28 @@ def _call_and_record(task: Task, attempt: Attempt, *, manual: bool) -> tuple[str
 def _call(
     function: TaskFunction, run: Run, kwargs: Mapping[str, Any], attempt: Attempt
 ) -> dict[str, Any] | None:
-    """What the function returns. A connection that it has left open is closed, before the end is recorded."""
+    """What the function returns, and how many old rows were removed after it.
+
+    A connection that it has left open is closed, before the end is recorded.
+    """
     was_closed = database.is_closed()
     try:
-        return function(run, **kwargs)
+        result = function(run, **kwargs)
+        return _and_removed(result, run, attempt.task)
     finally:
         AT_WORK.returned(attempt)
         if was_closed:
             abandon_connection()
+
+
+def _and_removed(result: dict[str, Any] | None, run: Run, task: str) -> dict[str, Any] | None:
+    """Remove the old rows that the task sees to, within the same budget, and count those that there were."""
+    if run.stopped_by is not None or not any(limit.task == task for limit in registered_retentions()):
+        return result
+    with connection():
+        removed = remove_old_rows(task, run.now, should_stop=run.should_stop)
+    counted = {name: rows for name, rows in removed.items() if rows}
+    return {**(result or {}), **counted} if counted else result
 
 
 def _record(end: Callable[[], bool], attempt: Attempt) -> None:

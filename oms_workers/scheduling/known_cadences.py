@@ -143,14 +143,14 @@ def announce(plans: Iterable[TaskPlan]) -> None:
                 _put_in_effect(plan, generation, None, database_now())
 
 
-def record(plans: Iterable[TaskPlan]) -> list[TaskPlan]:
-    """Say which configurations this process runs, at its start and at each tick; newer ones take effect.
+def record(plans: Iterable[TaskPlan]) -> list[TaskPlan] | None:
+    """Say which configurations this process runs, at its start and each minute; newer ones take effect.
 
-    Returns the plans that are older than what is in effect. While the clocks differ, nothing is recorded: a
-    cadence would count from a moment that may lie in the future.
+    Returns the plans that are older than what is in effect. While the clocks differ, nothing is recorded, and
+    None is returned: a cadence would count from a moment that may lie in the future.
     """
     if not clocks.agree(database_now()):
-        return []
+        return None
     plans = [*plans]
     tasks_in_effect = _tasks_in_effect(plans)
     if tasks_in_effect:
@@ -214,21 +214,13 @@ def _record(plan: TaskPlan) -> bool:
 
 def _put_in_effect(plan: TaskPlan, generation: int, current: _InEffect | None, now: datetime) -> None:
     """Make the plan's configuration the one in effect, and account for the slots of the one before."""
-    since, changed = now, True
+    since = now
     if current is not None:
-        changed = (current.cadence, current.enabled) != (str(plan.cadence), plan.enabled)
-        if changed:
+        if (current.cadence, current.enabled) != (str(plan.cadence), plan.enabled):
             _account_for(plan, current, now)
         if current.cadence == str(plan.cadence) and (current.enabled or not plan.enabled):
             since = current.since
-    switched = {"enabled_at": now} if changed else {}
-    row = {
-        "enabled": plan.enabled,
-        "since": since,
-        "generation": generation,
-        "last_seen": now,
-        **switched,
-    }
+    row = {"enabled": plan.enabled, "since": since, "generation": generation, "last_seen": now}
     ScheduledTask.insert(task=plan.task, cadence=str(plan.cadence), **row).on_conflict(
         conflict_target=[ScheduledTask.task, ScheduledTask.cadence], update=row
     ).returning().execute()

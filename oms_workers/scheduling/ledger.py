@@ -17,10 +17,10 @@ from typing import Any
 from oms_workers.database import database_now, transaction
 from oms_workers.scheduling import accounting, clocks, known_cadences, runs
 from oms_workers.scheduling.configurations import TaskPlan
-from oms_workers.scheduling.decision import Verdict, decide, newest_slot, retry_at
+from oms_workers.scheduling.decision import Verdict, retry_at
 from oms_workers.scheduling.models import RunState, SkipReason, Trigger
 from oms_workers.scheduling.orphans import close_orphans
-from oms_workers.scheduling.runs import Attempt, LastRun
+from oms_workers.scheduling.runs import Attempt, Ending, LastRun
 
 logger = logging.getLogger(__name__)
 
@@ -36,14 +36,8 @@ def is_due(plan: TaskPlan) -> datetime | None:
     known = known_cadences.find(plan)
     if known is None or not (plan.enabled and known.enabled) or not clocks.agree(known.now):
         return None
-    slot = newest_slot(known.cadence, known.since, known.now)
-    decision = decide(
-        known.cadence,
-        known.since,
-        enabled=True,
-        row=runs.covering(plan.task, slot) if slot else None,
-        now=known.now,
-        catch_up=plan.catch_up,
+    decision, _ = accounting.judge(
+        plan.task, known.cadence, known.since, enabled=True, now=known.now, catch_up=plan.catch_up
     )
     return None if decision.verdict is Verdict.NOTHING else decision.slot
 
@@ -78,15 +72,8 @@ def _claim(plan: TaskPlan, trigger: Trigger, worker: str, message_slot: datetime
     now = known.now
     if message_slot is not None and now < message_slot <= now + CLOCK_SKEW:
         now = message_slot
-    slot = newest_slot(known.cadence, known.since, now)
-    covering = runs.covering(plan.task, slot) if slot else None
-    decision = decide(
-        known.cadence,
-        known.since,
-        enabled=known.enabled,
-        row=covering,
-        now=now,
-        catch_up=plan.catch_up,
+    decision, covering = accounting.judge(
+        plan.task, known.cadence, known.since, enabled=known.enabled, now=now, catch_up=plan.catch_up
     )
     if decision.slot is None or decision.verdict is Verdict.NOTHING:
         return None
@@ -122,35 +109,24 @@ def _start(task: str, slot: datetime, trigger: Trigger, worker: str) -> Attempt 
 
 def succeed(attempt: Attempt, result: dict[str, Any] | None) -> bool:
     """End the run well; False where another attempt has taken the row over and will write its end."""
-    return _end(attempt, RunState.SUCCEEDED, result, None, None, attempt.attempts)
+    return _end(attempt, Ending(RunState.SUCCEEDED, result, None, None, attempt.attempts))
 
 
-def fail(attempt: Attempt, error: str, *, result: dict[str, Any] | None = None, manual: bool = False) -> bool:
+def fail(attempt: Attempt, error: str, *, result: dict[str, Any] | None = None) -> bool:
     """End the run as failed. It is tried again after a while, unless it was the last attempt or manual."""
     now = database_now()
-    again = None if manual else retry_at(attempt.attempts - attempt.interruptions, now)
-    return _end(attempt, RunState.FAILED, result, error, again, attempt.attempts)
+    again = None if attempt.manual else retry_at(attempt.attempts - attempt.interruptions, now)
+    return _end(attempt, Ending(RunState.FAILED, result, _stored(error), again, attempt.attempts))
 
 
-def stop_early(attempt: Attempt, why: str, result: dict[str, Any] | None, *, manual: bool = False) -> bool:
+def stop_early(attempt: Attempt, why: str, result: dict[str, Any] | None) -> bool:
     """End the run at a batch's end, before its work is done. It is free at once; no attempt is charged."""
-    now = database_now()
-    again = None if manual else now
-    return _end(attempt, RunState.FAILED, result, why, again, attempt.attempts - 1)
+    again = None if attempt.manual else database_now()
+    return _end(attempt, Ending(RunState.FAILED, result, _stored(why), again, attempt.attempts - 1))
 
 
-def _end(
-    attempt: Attempt,
-    state: RunState,
-    result: dict[str, Any] | None,
-    error: str | None,
-    next_attempt_at: datetime | None,
-    attempts: int,
-) -> bool:
-    text = None if error is None else _storable(error)[:MAX_ERROR_CHARACTERS]
-    ended = runs.end(
-        attempt, state=state, result=result, error=text, next_attempt_at=next_attempt_at, attempts=attempts
-    )
+def _end(attempt: Attempt, ending: Ending) -> bool:
+    ended = runs.end(attempt, ending)
     if not ended:
         logger.warning(
             "Attempt %s of slot %s of %s no longer owns its row; its end is not recorded.",
@@ -161,9 +137,9 @@ def _end(
     return ended
 
 
-def _storable(error: str) -> str:
-    """The text without what PostgreSQL refuses: NUL, and halves of surrogate pairs."""
-    return error.replace("\0", "").encode("utf-8", "replace").decode()
+def _stored(error: str) -> str:
+    """The text cut to what is kept, without what PostgreSQL refuses: NUL, and halves of surrogate pairs."""
+    return error.replace("\0", "").encode("utf-8", "replace").decode()[:MAX_ERROR_CHARACTERS]
 
 
 def last_run(task: str) -> LastRun | None:

@@ -22,6 +22,7 @@ from oms_workers import forks
 from oms_workers.scheduling.at_work import AtWork, OwnRow
 from oms_workers.scheduling.models import Worker
 from oms_workers.sets import fetch
+from oms_workers.silence import why
 
 logger = logging.getLogger(__name__)
 
@@ -79,6 +80,7 @@ class Liveness:
         self._heartbeat_seconds = heartbeat_seconds
         self._connection: psycopg.Connection[Any] | None = None
         self._held_at = float("-inf")
+        self._told = False
         self._at_work = at_work or AtWork()
         self._ending = threading.Event()
         self._asked = threading.Event()
@@ -127,10 +129,11 @@ class Liveness:
         try:
             connection = self._connection or self._take()
             self._look_at_own_rows(connection)
-            self._held_at = time.monotonic()
+            self._held_at, self._told = time.monotonic(), False
         except psycopg.Error as error:
-            if self._connection is not None or self._was_held():
-                logger.warning("Worker %s has no liveness lock at the moment: %s", self.worker, error)
+            if not self._told:
+                self._told = True
+                logger.warning("Worker %s has no liveness lock at the moment: %s", self.worker, why(error))
             self._drop()
 
     def _look_at_own_rows(self, connection: psycopg.Connection[Any]) -> None:

@@ -49,7 +49,6 @@ class ScheduledTask(Table):
     task = TextField()
     cadence = TextField()
     enabled = BooleanField()
-    enabled_at = DateTimeTZField()
     since = DateTimeTZField()
     last_seen = DateTimeTZField()
     generation = BigIntegerField(default=0)

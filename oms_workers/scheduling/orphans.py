@@ -11,7 +11,7 @@ from peewee import Case, Value, fn
 from oms_workers.scheduling import liveness
 from oms_workers.scheduling.decision import MAX_INTERRUPTIONS
 from oms_workers.scheduling.models import RunState, ScheduledRun, Trigger
-from oms_workers.sets import among, fetch, none_of
+from oms_workers.sets import among, columns_of, fetch, none_of
 
 logger = logging.getLogger(__name__)
 
@@ -63,15 +63,8 @@ def _find_orphans(task: str | None, wait: Callable[[float], object]) -> list[Orp
 
 def _find_suspects(task: str | None) -> list[Orphan]:
     """The running rows, by their partial index, whose worker holds no lock, once the grace has passed."""
-    columns = (
-        ScheduledRun.id,
-        ScheduledRun.task,
-        ScheduledRun.slot,
-        ScheduledRun.attempts,
-        ScheduledRun.worker,
-    )
     grace = Value(timedelta(seconds=liveness.START_GRACE_SECONDS), converter=False)
-    query = ScheduledRun.select(*columns).where(
+    query = ScheduledRun.select(*columns_of(ScheduledRun, Orphan)).where(
         among(ScheduledRun.state, [RunState.RUNNING]),
         # A start in the future was one before the clock was set back, so it was long ago.
         (fn.clock_timestamp() > _started_at() + grace) | (fn.clock_timestamp() < _started_at()),

@@ -3,6 +3,7 @@
 import logging
 import signal
 import sys
+import time
 from types import FrameType
 from typing import NoReturn
 
@@ -11,15 +12,8 @@ from dramatiq.middleware import Middleware
 
 import settings
 from oms_workers import forks, migrations, servers, watch
-from oms_workers.database import (
-    UNREACHABLE,
-    abandon_connection,
-    connection,
-    connection_parameters,
-    database,
-    database_now,
-)
-from oms_workers.scheduling import clocks, known_cadences, table
+from oms_workers.database import abandon_connection, connection, connection_parameters, database, passes
+from oms_workers.scheduling import known_cadences, table
 from oms_workers.scheduling.at_work import AT_WORK
 from oms_workers.scheduling.configurations import TaskPlan
 from oms_workers.scheduling.liveness import Liveness
@@ -27,8 +21,12 @@ from oms_workers.watch import HARD_END_SECONDS, end_without_lock
 
 logger = logging.getLogger(__name__)
 
+#: How often, at least, a process says which configuration it runs: succession counts minutes.
+SEEN_SECONDS = 60.0
+
 _liveness: Liveness | None = None
 _recorded = False
+_seen_at = float("-inf")
 
 
 def worker() -> str:
@@ -68,23 +66,35 @@ def holds_lock() -> bool:
 
 
 def record_cadences() -> None:
-    """Write once what this process is configured to run.
+    """Write what this process is configured to run, unless that is done.
 
-    While PostgreSQL is away, or its clock differs from ours, the next claim tries.
+    While PostgreSQL is away or takes no writes, or its clock differs from ours, the next claim tries.
     """
-    global _recorded
-    if _recorded:
-        return
-    servers.refuse_unfit()
+    if not _recorded:
+        _record()
+
+
+def keep_cadences() -> None:
+    """Say again what this process runs: each minute, or at each tick where that is more often."""
+    if time.monotonic() - _seen_at >= min(settings.current().tick_seconds, SEEN_SECONDS):
+        _record()
+
+
+def _record() -> None:
+    global _recorded, _seen_at
+    _seen_at = time.monotonic()
     try:
         with connection():
-            if not clocks.agree(database_now()):
+            older = known_cadences.record(task.plan for task in table.tasks())
+            if older is None or _recorded:
                 return
-            _warn_of(known_cadences.record(task.plan for task in table.tasks()))
+            _warn_of(older)
             migrations.announce()
         _recorded = True
-    except UNREACHABLE as error:
-        logger.warning("The schedule is not recorded because PostgreSQL does not answer: %s", error)
+    except Exception as error:
+        if not passes(error):
+            raise
+        logger.warning("The schedule is not recorded; it is when PostgreSQL takes it: %s", error)
 
 
 def _warn_of(older: list[TaskPlan]) -> None:
@@ -104,6 +114,7 @@ class WorkerProcess(Middleware):
     def before_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:  # noqa: ARG002
         global _recorded
         _recorded = False
+        servers.refuse_unfit()
         record_cadences()
         watch.over(start_liveness().thread)
 
@@ -134,6 +145,7 @@ def start_clock() -> None:
         sys.exit(0)
 
     signal.signal(signal.SIGTERM, stop)
+    servers.refuse_unfit()
     record_cadences()
     # The clock does not need PostgreSQL again, and connections are few.
     database.close_all()

@@ -1,44 +1,72 @@
 """How long the ledger remembers."""
 
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
 
 from peewee import fn
 
+from oms_workers.retention import Kept, Retention, oldest_of_enough, remove_batch
 from oms_workers.scheduling.liveness import holds_lock
-from oms_workers.scheduling.models import RunState, ScheduledRun, Trigger, Worker
+from oms_workers.scheduling.models import (
+    RunState,
+    ScheduledRun,
+    ScheduledTask,
+    TaskConfiguration,
+    Trigger,
+    Worker,
+)
+from oms_workers.scheduling.operation import TICK
 
-#: A month's runs answer "since when is it late?"; each task's newest answers "did it ever run?".
-RETENTION = timedelta(days=30)
+#: A tick must not take long, and there is one each minute.
 PRUNE_BATCH = 1_000
 
 
-def prune(now: datetime) -> int:
-    """Delete a batch of rows older than `RETENTION`, but never a task's newest; return how many.
-
-    By the index on slot.
-    """
-    old, newer = ScheduledRun.alias("old"), ScheduledRun.alias("newer")
+def _is_no_newest() -> Sequence[Any]:
+    """A task's newest run says whether it ever ran, and what it was the last time."""
+    newer = ScheduledRun.alias("newer")
     a_newer_one = newer.select(newer.id).where(
-        newer.task == old.task,
-        newer.slot > old.slot,
-        (old.trigger == Trigger.MANUAL) | (newer.trigger != Trigger.MANUAL),
+        newer.task == ScheduledRun.task,
+        newer.slot > ScheduledRun.slot,
+        (ScheduledRun.trigger == Trigger.MANUAL) | (newer.trigger != Trigger.MANUAL),
     )
-    expired = (
-        old.select(old.id)
-        .where(
-            old.slot < now - RETENTION,
-            old.state != RunState.RUNNING,
-            fn.EXISTS(a_newer_one),
-        )
-        .order_by(old.slot)
-        .limit(PRUNE_BATCH)
-    )
-    deleted: int = ScheduledRun.delete().where(ScheduledRun.id.in_(expired)).execute()
-    return deleted
+    return (ScheduledRun.state != RunState.RUNNING, fn.EXISTS(a_newer_one))
 
 
-def prune_workers(now: datetime) -> int:
-    """Delete the dead workers whose runs are deleted too; return how many."""
-    expired = (Worker.started_at < now - RETENTION, ~holds_lock(Worker.id))
-    deleted: int = Worker.delete().where(*expired).execute()
-    return deleted
+RUNS = Retention(
+    model=ScheduledRun,
+    what="runs that have ended, but for the newest of each task",
+    moment=ScheduledRun.slot,
+    days="scheduled_runs_days",
+    most="scheduled_runs_max_rows",
+    task=TICK,
+    may_go=_is_no_newest,
+)
+
+WORKERS = Retention(
+    model=Worker,
+    what="workers that live no more",
+    moment=Worker.started_at,
+    days="scheduled_runs_days",
+    most="scheduled_runs_max_rows",
+    task=TICK,
+    may_go=lambda: (~holds_lock(Worker.id),),
+)
+
+REMOVED_BY_TICK = (RUNS, WORKERS)
+
+RETENTIONS = (
+    *REMOVED_BY_TICK,
+    Kept(ScheduledTask, "One row for each cadence that a task ever had."),
+    Kept(TaskConfiguration, "One row for each cadence and switch that a process was given for a task."),
+)
+
+
+def prune(limit: Retention, now: datetime) -> int:
+    """Delete a batch of the rows that are too old, or too many; return how many."""
+    removed = remove_batch(limit, now - limit.age, None, PRUNE_BATCH)
+    if removed.table_rows <= limit.most_rows:
+        return removed.rows
+    enough = oldest_of_enough(limit)
+    surplus = 0 if enough is None else remove_batch(limit, enough, None, PRUNE_BATCH).rows
+    return removed.rows + surplus

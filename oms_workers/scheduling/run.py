@@ -10,6 +10,18 @@ from oms_workers.broker import stopping
 _LOOK_SECONDS = 0.5
 
 
+#: In a run's result: what keeps its task from working, and a person has to mend.
+WAITS_FOR = "waits_for"
+
+
+def waiting_for(problem: str) -> dict[str, str]:
+    """The result of a run that has nothing to retry, since a person has to mend something first.
+
+    `oms status` shows it as a finding for as long as it is the task's last run.
+    """
+    return {WAITS_FOR: problem}
+
+
 class Run:
     """One run of a task.
 

@@ -11,7 +11,7 @@ from oms_workers.backlog import first_rows
 from oms_workers.database import transaction
 from oms_workers.scheduling.liveness import holds_lock
 from oms_workers.scheduling.models import RunState, ScheduledRun, SkipReason, Trigger
-from oms_workers.sets import among, exists, fetch, fetch_one, not_among
+from oms_workers.sets import among, columns_of, exists, fetch, fetch_one, not_among
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,12 @@ class Attempt:
     interruptions: int
     worker: str
     started_at: datetime
+    trigger: Trigger
+
+    @property
+    def manual(self) -> bool:
+        """Whether a person asked for it. Then it is never run again by itself."""
+        return self.trigger is Trigger.MANUAL
 
 
 class CoveringRow(NamedTuple):
@@ -76,15 +82,7 @@ class ListedRun(NamedTuple):
 def covering(task: str, slot: datetime) -> CoveringRow | None:
     """The row that accounts for the slot, alone or as one of a range; by the unique index on (task, slot)."""
     query = (
-        ScheduledRun.select(
-            ScheduledRun.id,
-            ScheduledRun.slot,
-            ScheduledRun.first_slot,
-            ScheduledRun.state,
-            ScheduledRun.attempts,
-            ScheduledRun.interruptions,
-            ScheduledRun.next_attempt_at,
-        )
+        ScheduledRun.select(*columns_of(ScheduledRun, CoveringRow))
         .where(
             ScheduledRun.task == task,
             ScheduledRun.slot >= slot,
@@ -133,7 +131,7 @@ def start(task: str, slot: datetime | None, trigger: Trigger, worker: str) -> At
         started_at=now,
         worker=worker,
     )
-    return fetch_one(query.on_conflict_ignore().returning(*_attempt_columns()), Attempt)
+    return fetch_one(query.on_conflict_ignore().returning(*columns_of(ScheduledRun, Attempt)), Attempt)
 
 
 def start_again(failed: CoveringRow, worker: str) -> Attempt | None:
@@ -153,25 +151,13 @@ def start_again(failed: CoveringRow, worker: str) -> Attempt | None:
             ScheduledRun.state == RunState.FAILED,
             ScheduledRun.attempts == failed.attempts,
         )
-        .returning(*_attempt_columns())
+        .returning(*columns_of(ScheduledRun, Attempt))
     )
     try:
         with transaction():
             return fetch_one(query, Attempt)
     except IntegrityError:
         return None
-
-
-def _attempt_columns() -> tuple[Any, ...]:
-    return (
-        ScheduledRun.id,
-        ScheduledRun.task,
-        ScheduledRun.slot,
-        ScheduledRun.attempts,
-        ScheduledRun.interruptions,
-        ScheduledRun.worker,
-        ScheduledRun.started_at,
-    )
 
 
 def skip(
@@ -190,25 +176,20 @@ def skip(
     ).on_conflict_ignore().returning().execute()
 
 
-def end(
-    attempt: Attempt,
-    *,
-    state: RunState,
-    result: dict[str, Any] | None,
-    error: str | None,
-    next_attempt_at: datetime | None,
-    attempts: int,
-) -> bool:
-    """End the attempt's row and store `attempts`. False where the row no longer belongs to the attempt."""
+class Ending(NamedTuple):
+    """How a run ends, and how many attempts are charged to its row."""
+
+    state: RunState
+    result: dict[str, Any] | None
+    error: str | None
+    next_attempt_at: datetime | None
+    attempts: int
+
+
+def end(attempt: Attempt, ending: Ending) -> bool:
+    """End the attempt's row. False where the row no longer belongs to the attempt."""
     changed: int = (
-        ScheduledRun.update(
-            state=state,
-            finished_at=fn.clock_timestamp(),
-            result=result,
-            error=error,
-            next_attempt_at=next_attempt_at,
-            attempts=attempts,
-        )
+        ScheduledRun.update(finished_at=fn.clock_timestamp(), **ending._asdict())
         .where(
             ScheduledRun.id == attempt.id,
             ScheduledRun.state == RunState.RUNNING,
@@ -257,15 +238,4 @@ def newest_runs(
 
 
 def _select_last_run(task: str) -> Any:
-    return ScheduledRun.select(
-        ScheduledRun.slot,
-        ScheduledRun.state,
-        ScheduledRun.reason,
-        ScheduledRun.trigger,
-        ScheduledRun.attempts,
-        ScheduledRun.started_at,
-        ScheduledRun.finished_at,
-        ScheduledRun.result,
-        ScheduledRun.error,
-        ScheduledRun.worker,
-    ).where(ScheduledRun.task == task)
+    return ScheduledRun.select(*columns_of(ScheduledRun, LastRun)).where(ScheduledRun.task == task)

@@ -56,6 +56,13 @@ class Task:
         return settings.current().switch(self.env_key).source
 
     @property
+    def arguments(self) -> dict[str, Any]:
+        """The row's kwargs, as this process's settings change them."""
+        configuration = settings.current()
+        changed = {name: getattr(configuration, field) for name, field in self.operation.variables.items()}
+        return {**self.kwargs, **changed}
+
+    @property
     def plan(self) -> TaskPlan:
         configuration = settings.current()
         seconds = max(configuration.catch_up_seconds, 2 * configuration.tick_seconds, MIN_CATCH_UP_SECONDS)
@@ -92,11 +99,6 @@ def register(rows: Iterable[Task]) -> None:
 def tasks() -> list[Task]:
     """The table's rows, in its order."""
     return [*_tasks.values()]
-
-
-def task_of(path: str) -> Task:
-    """The row of an actor. Raises `UnknownTaskError`."""
-    return find(path)
 
 
 def find(name: str) -> Task:

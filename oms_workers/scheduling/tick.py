@@ -20,22 +20,21 @@ from peewee import Select, fn
 import settings
 from oms_workers.broker import current, stopping
 from oms_workers.configuration.cadence import Interval
-from oms_workers.database import UNREACHABLE, connection, database, database_now, is_unreachable
+from oms_workers.database import database, database_now, is_unreachable, passes
 from oms_workers.scheduling import clocks, future, known_cadences, ledger, orphans, process, retention, table
 from oms_workers.scheduling.actor import send
 from oms_workers.scheduling.clock import PeriodicCadence
 from oms_workers.scheduling.models import ScheduledTask, Trigger
+from oms_workers.scheduling.operation import TICK
 from oms_workers.sets import column, fetch
 
 logger = logging.getLogger(__name__)
 
-TICK = "oms.scheduling.tasks.tick"
-
 #: Where the clock leaves the time of its last tick message, for `oms status`.
 SENT_KEY = "oms:tick:sent_at"
 
-#: The class of the advisory lock ("omst") by which one process at a time ticks, and its only key.
-_LOCK = (0x6F6D7374, 0)
+#: The class of the advisory lock ("omtk") by which one process at a time ticks, and its only key.
+_LOCK = (0x6F6D746B, 0)
 
 #: A tick that is late by so much is run without the lock: its holder may be frozen. Two ticks do no harm.
 LATE_AFTER = timedelta(seconds=12)
@@ -116,23 +115,21 @@ def _only_one() -> Iterator[bool]:
 def tick() -> None:
     """Close the runs of dead workers, send the slots that are due and have no run, and delete old rows.
 
-    A step that fails does not stop the other steps, and a task that fails does not stop the other tasks.
+    It needs a connection. A step that fails does not stop the other steps, and a task that fails does not
+    stop the other tasks.
     """
     due: list[tuple[table.Task, datetime]] = []
-    with connection():
-        _try("The runs of dead workers cannot be closed", orphans.close_orphans, None, stopping.wait)
-        _try("The rows in the future cannot be put right", future.put_right)
-        for task in table.tasks():
-            _try(f"Whether {task.name} is due cannot be decided", _look, task, due)
+    _try("The runs of dead workers cannot be closed", orphans.close_orphans, None, stopping.wait)
+    _try("The rows in the future cannot be put right", future.put_right)
+    for task in table.tasks():
+        _try(f"Whether {task.name} is due cannot be decided", _look, task, due)
     for task, slot in due:
         logger.info(
             "Slot %s of %s was missed or is to be tried again; it is sent.", slot.isoformat(), task.name
         )
-        send(task, slot, Trigger.TICK)
-    with connection():
-        _try("The cadences cannot be marked as seen", _keep_cadences)
-        _try("Old runs cannot be forgotten", forget)
-        record_tick()
+        _try(f"The slot of {task.name} cannot be sent", send, task, slot, Trigger.TICK)
+    _try("Old runs cannot be forgotten", forget)
+    record_tick()
     _try("Dead workers cannot be forgotten in Redis", current().forget_silent_workers, datetime.now(UTC))
 
 
@@ -142,21 +139,16 @@ def _look(task: table.Task, due: list[tuple[table.Task, datetime]]) -> None:
         due.append((task, slot))
 
 
-def _keep_cadences() -> None:
-    known_cadences.record(task.plan for task in table.tasks())
-
-
 def _try(problem: str, step: Callable[..., object], *arguments: object) -> None:
     try:
         step(*arguments)
-    except UNREACHABLE as error:
+    except Exception as error:
         if is_unreachable(error):
             raise
-        logger.warning("%s: %s", problem, error)
-    except redis.RedisError as error:
-        logger.warning("%s: %s", problem, error)
-    except Exception:
-        logger.exception("%s.", problem)
+        if passes(error) or isinstance(error, redis.RedisError):
+            logger.warning("%s: %s", problem, error)
+        else:
+            logger.exception("%s.", problem)
 
 
 def forget() -> None:
@@ -165,8 +157,8 @@ def forget() -> None:
     if not clocks.agree(now):
         # A clock that is a month ahead would let the whole ledger be forgotten.
         return
-    retention.prune(now)
-    retention.prune_workers(now)
+    for limit in retention.REMOVED_BY_TICK:
+        retention.prune(limit, now)
 
 
 def record_tick() -> None:

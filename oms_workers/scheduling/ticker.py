@@ -13,8 +13,9 @@ from dramatiq.middleware import Middleware
 
 from oms_workers import watch
 from oms_workers.broker import Job, stopping
-from oms_workers.database import UNREACHABLE, connection_beside_pool
-from oms_workers.scheduling import tick
+from oms_workers.database import connection_beside_pool, passes
+from oms_workers.scheduling import process, tick
+from oms_workers.scheduling.operation import TICK
 
 logger = logging.getLogger(__name__)
 
@@ -56,11 +57,13 @@ class Ticker:
                 with connection_beside_pool():
                     while not self._ends():
                         tick.tick_if_due()
+                        process.keep_cadences()
                         self._pause(self._look_seconds)
-            except (*UNREACHABLE, redis.RedisError) as error:
-                logger.warning("The tick waits for its server: %s", error)
-            except Exception:
-                logger.exception("The tick failed.")
+            except Exception as error:
+                if passes(error) or isinstance(error, redis.RedisError):
+                    logger.warning("The tick waits for its server: %s", error)
+                else:
+                    logger.exception("The tick failed.")
             self._pause(PAUSE_SECONDS)
 
     def _pause(self, seconds: float) -> None:
@@ -93,4 +96,4 @@ class TickerThread(Middleware):
         _ticker = None
 
 
-JOB = Job(tick.TICK, wake, {"time_limit": 60_000})
+JOB = Job(TICK, wake, {"time_limit": 60_000})

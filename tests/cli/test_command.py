@@ -32,7 +32,7 @@ def test_command_runs_a_command_and_says_what_came_of_it(oms, package: str) -> N
         "state": "preparing",
     }
     (event,) = rows("SELECT actor, content FROM audit_events WHERE action = 'parted'")
-    assert event.actor.startswith("operator ")
+    assert event.actor.startswith("operator:")
     assert event.content["reason"] == "the shelf is empty"
 
 

@@ -86,7 +86,7 @@ def test_explain_gives_the_reason_of_each_refusal(oms, package: str) -> None:
     said = " ".join(oms("explain", "7").output.split())
     (explained,) = json.loads(oms("explain", "7", "--json").output)
 
-    assert "P1-1: rejected by operator " in said
+    assert "P1-1: rejected by operator:" in said
     assert "missing RED-LAMP 1" in said
     assert "reason the roof leaks" in said
     assert explained["packages"][0]["last_event"]["content"]["reason"] == "the roof leaks"

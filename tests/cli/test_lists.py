@@ -227,7 +227,7 @@ def test_packages_are_planned_again_by_their_numbers_and_their_orders(oms) -> No
     ]
     assert packages()[:3] == [("P1-1", "GEBZE", 1000), ("P2-1", "GEBZE", 1000), ("P3-1", "GEBZE", 920)]
     actors = rows("SELECT DISTINCT actor FROM audit_events WHERE action IN ('superseded', 'replanned')")
-    assert [actor.actor.startswith("operator ") for actor in actors] == [True]
+    assert [actor.actor.startswith("operator:") for actor in actors] == [True]
     assert_sound()
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from oms_workers.cli.view import Picture, TaskLine, arrange, look
+from oms_workers.cli.view import Picture, TaskLine, arrange, chosen_tasks, look
 from oms_workers.operation.progress import LatestPackage, LocationLoad
 from oms_workers.packages.models import PackageState
 from schedules import TABLE
@@ -52,12 +52,15 @@ def drawn(picture: Picture, width: int, height: int) -> list[str]:
 def test_it_fills_the_terminal_and_cuts_off_no_task_and_no_line(
     width: int, height: int, findings: Sequence[str]
 ) -> None:
-    lines = drawn(a_picture(findings=findings), width, height)
+    picture = a_picture(findings=findings)
+    lines = drawn(picture, width, height)
 
     assert len(lines) == height
     assert max(map(len, lines)) <= width
     text = "\n".join(lines)
-    for task in TABLE:
+    shown = [task for task in chosen_tasks(picture.tasks, height) if task.outcome]
+    assert len(shown) == len(TABLE) or len(shown) >= (height - 10) // 2 - 1
+    for task in shown:
         (line,) = [line for line in lines if task.name in line]
         assert "12 s ago" in line
         assert "succeeded" in line
@@ -98,3 +101,23 @@ def test_it_shows_what_the_database_has_and_what_is_wrong(db: None) -> None:
     assert "never ran" in "\n".join(lines)
     assert "! something is wrong" in lines
     assert lines[-1] == "the end"
+
+
+def test_a_low_terminal_shows_what_failed_and_what_ran_last() -> None:
+    now = datetime(2026, 11, 25, 12, tzinfo=UTC)
+    tasks = [TaskLine(f"task {n}", now - timedelta(hours=n), "succeeded", now) for n in range(18)]
+    tasks[17] = tasks[17]._replace(outcome="failed")
+    tasks[3] = tasks[3]._replace(last=None, outcome="never ran")
+
+    names = [line.name for line in chosen_tasks(tasks, 24)]
+
+    assert names == [
+        "task 0",
+        "task 1",
+        "task 2",
+        "task 4",
+        "task 5",
+        "task 17",
+        "and 12 more: see oms status",
+    ]
+    assert chosen_tasks(tasks, 60) == tasks

@@ -7,12 +7,22 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
+import psycopg
 import pytest
 from peewee import IntegrityError, OperationalError
 
+import settings
 from oms_workers import sets
 from oms_workers.audit_events.door import Door
-from oms_workers.database import connection, database_now, execute, rows, transaction
+from oms_workers.database import (
+    connection,
+    connection_parameters,
+    database_now,
+    execute,
+    replace_connection,
+    rows,
+    transaction,
+)
 from oms_workers.fulfilment import batches, replanning
 from oms_workers.fulfilment.batches import Progress
 from oms_workers.fulfilment.first_planning import WaitingOrders, plan_waiting_orders
@@ -202,3 +212,61 @@ def test_documents_that_are_long_together_do_not_travel_as_one(monkeypatch: pyte
     assert plan_waiting_orders(a_run())["orders"] == 3
     found = rows("SELECT context ->> 'scenario' AS scenario FROM order_execution_plans")
     assert [plan.scenario for plan in found] == ["a scenario"] * 3
+
+
+def lose_the_connection_while_order_2_is_planned(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = batches.Planner.plan
+    (session,) = rows("SELECT pg_backend_pid() AS pid")
+
+    def plan(self: Any, order: Any) -> Any:
+        if order.id == 2:
+            with psycopg.connect(autocommit=True, **connection_parameters(settings.current())) as other:
+                other.execute("SELECT pg_terminate_backend(%s, 20000)", (session.pid,))
+        return real(self, order)
+
+    monkeypatch.setattr(batches.Planner, "plan", plan)
+
+
+def test_an_order_that_costs_the_batch_its_connection_is_put_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    load_merchant(PLACES, {("CHAIR", "IZMIR"): 5}, GREEDY)
+    store_orders(*(an_order(key, skus=("CHAIR",)) for key in (1, 2, 3)))
+    monkeypatch.setattr(batches, "PLANNING_SECONDS", 0)
+    lose_the_connection_while_order_2_is_planned(monkeypatch)
+
+    counts = plan_waiting_orders(a_run())
+
+    assert (counts["orders"], counts["failed"]) == (2, 1)
+    assert rows("SELECT id FROM orders WHERE next_plan_at > now()") == [(2,)]
+
+
+def test_an_order_is_not_put_off_for_a_connection_that_it_did_not_cost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    load_merchant(PLACES, {("CHAIR", "IZMIR"): 5}, GREEDY)
+    store_orders(*(an_order(key, skus=("CHAIR",)) for key in (1, 2, 3)))
+    lose_the_connection_while_order_2_is_planned(monkeypatch)
+
+    with pytest.raises(OperationalError):
+        plan_waiting_orders(a_run())
+
+    replace_connection()
+    assert rows("SELECT id FROM orders WHERE next_plan_at > now()") == []
+
+
+@pytest.mark.parametrize(("most_cells", "sizes"), [(6, [2, 2, 1]), (100, [5]), (1, [1] * 5)])
+def test_a_batch_has_as_many_orders_as_their_stock_at_all_locations_has_room_for(
+    monkeypatch: pytest.MonkeyPatch, most_cells: int, sizes: list[int]
+) -> None:
+    load_merchant(PLACES, {("CHAIR", "IZMIR"): 5}, GREEDY)
+    store_orders(*(an_order(key, skus=("CHAIR",)) for key in range(1, 6)))
+    monkeypatch.setattr(batches, "MOST_CELLS", most_cells)
+    real, written = batches.commit_plans, []
+
+    def commit(plans: Any, *arguments: Any) -> Any:
+        written.append(len(plans))
+        return real(plans, *arguments)
+
+    monkeypatch.setattr(batches, "commit_plans", commit)
+
+    assert plan_waiting_orders(a_run())["orders"] == 5
+    assert written == sizes

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from psycopg.types.json import Jsonb
 from typer.testing import CliRunner
 
 import settings
@@ -16,6 +17,8 @@ from oms_workers.operation import findings, status
 from oms_workers.operation.status import collect
 from oms_workers.orders.held_orders import release_order
 from oms_workers.scheduling import known_cadences, process, table, tick
+from oms_workers.scheduling.operation import TICK
+from oms_workers.scheduling.run import waiting_for
 from tests.fulfilment.samples import load_merchant
 from tests.fulfilment.steps import GREEDY, PLACES, plan_all
 from tests.orders.samples import an_order, store_orders
@@ -77,7 +80,7 @@ def test_a_clock_that_never_sent_and_workers_that_are_not_there_are_found(
 
 
 def test_a_tick_that_no_worker_runs_is_found(well: None) -> None:
-    execute("UPDATE scheduled_tasks SET last_seen = now() - interval '10 min' WHERE task = %s", (tick.TICK,))
+    execute("UPDATE scheduled_tasks SET last_seen = now() - interval '10 min' WHERE task = %s", (TICK,))
 
     (finding,) = found()
 
@@ -203,4 +206,20 @@ def test_an_order_waits_since_it_came_here_and_not_since_it_was_received(well: N
     release_order("8", actor="tests")
 
     assert rows("SELECT count(*) FROM orders WHERE line_changes IS NOT NULL") == [(1,)]
+    assert found() == []
+
+
+def test_a_task_that_waits_for_a_person_is_found_until_it_works_again(
+    well: None, configure: Callable[..., Any]
+) -> None:
+    configure(OMNITRON_ORDERS="true")
+    task = "oms.orders.tasks.get_orders_from_omnitron"
+    insert = (
+        "INSERT INTO scheduled_runs (task, slot, first_slot, state, trigger, attempts, result)"
+        " VALUES (%s, now(), now(), 'succeeded', 'periodiq', 1, %s)"
+    )
+    execute(insert, (task, Jsonb(waiting_for("Omnitron refuses our credentials."))))
+    assert found() == ["get-omnitron-orders-cron does nothing: Omnitron refuses our credentials."]
+
+    execute("UPDATE scheduled_runs SET result = %s", (Jsonb({"stored": 1}),))
     assert found() == []

@@ -34,6 +34,10 @@ class Hub:
     acknowledged: list[int] = field(default_factory=list)
     before_acknowledge: Callable[[int], None] = lambda key: None
     url: str = ""
+    #: The token that is accepted, and that a login gives.
+    token: str = TOKEN
+    #: Whether its list heeds the status that is asked for.
+    heeds_status: bool = True
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     def add(self, *samples: tuple[dict[str, Any], list[Any]]) -> None:
@@ -58,7 +62,25 @@ class Hub:
 
     def waiting(self) -> list[Any]:
         with self.lock:
-            return [order for key, order in self.orders.items() if key not in self.acknowledged]
+            offered = [order for key, order in self.orders.items() if key not in self.acknowledged]
+        return [order for order in offered if not self.heeds_status or self.is_approved(order)]
+
+    def is_approved(self, order: Any) -> bool:
+        return not isinstance(order, dict) or order.get("status", "400") == "400"
+
+    def change(self, key: int, **fields: Any) -> None:
+        """Change an order, as people do in the hub."""
+        with self.lock:
+            self.orders[key] = {**self.orders[key], **fields}
+
+    def whole(self, key: int) -> dict[str, Any]:
+        """An order as it is, with whether it was acknowledged."""
+        with self.lock:
+            order = self.orders.get(key)
+            return {
+                **(order if isinstance(order, dict) else {"pk": key}),
+                "is_send": key in self.acknowledged,
+            }
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -83,7 +105,7 @@ class Handler(BaseHTTPRequestHandler):
         fault = self.hub.fault_for(self.path)
         if fault is not None:
             fault.do(self)
-        elif "auth" not in parts.path and self.headers.get("Authorization") != f"Token {TOKEN}":
+        elif "auth" not in parts.path and self.headers.get("Authorization") != f"Token {self.hub.token}":
             self.answer(401, {"detail": f"Invalid token {self.headers.get('Authorization')}."})
         else:
             answer(parts.path, parameters)
@@ -94,6 +116,9 @@ class Handler(BaseHTTPRequestHandler):
             self.page(self.hub.waiting(), parameters)
         elif path == "/api/v1/order_items/":
             self.page(self.hub.items.get(int(parameters["order"]), []), parameters)
+        elif "/orders_integration/" in path and int(path.split("/")[4]) in self.hub.orders:
+            key = int(path.split("/")[4])
+            self.answer(200, {**self.hub.whole(key), "orderitem_set": self.hub.items.get(key, [])})
         else:
             self.answer(404, {"detail": "Not found."})
 
@@ -103,11 +128,11 @@ class Handler(BaseHTTPRequestHandler):
         self.hub.before_acknowledge(key)
         with self.hub.lock:
             self.hub.acknowledged.append(key)
-        self.answer(200, {"pk": key})
+        self.answer(200, self.hub.whole(key))
 
     def post(self, path: str, parameters: dict[str, str]) -> None:
         if json.loads(self.body).get("password") == PASSWORD:
-            self.answer(200, {"key": TOKEN})
+            self.answer(200, {"key": self.hub.token})
         else:
             self.answer(400, {"detail": "Unable to log in with provided credentials."})
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from oms_workers.orders import client as module
+from oms_workers.orders import transport
 from oms_workers.orders.client import ATTEMPTS, Omnitron, OmnitronError, OmnitronRefusedError
 from settings import SettingsError
 from tests.orders import hub as faults
@@ -213,10 +214,10 @@ def test_items_come_from_all_their_pages(hub: Hub, client: Omnitron) -> None:
 
 
 def test_a_body_without_end_is_cut(hub: Hub, client: Omnitron, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_BODY_BYTES", 1_000)
+    monkeypatch.setattr(transport, "MAX_BODY_BYTES", 1_000)
     hub.fail(ORDERS, faults.body('{"results": ["' + "x" * 10_000 + '"]}'), times=ATTEMPTS)
 
-    with pytest.raises(OmnitronError, match="ContentDecodingError: more than 1000 bytes"):
+    with pytest.raises(OmnitronError, match="answered with more than 1000 bytes"):
         client.orders(1)
 
 
@@ -260,10 +261,107 @@ def test_a_login_that_is_throttled_is_tried_again(
 
 
 def test_a_body_that_drips_is_given_up(hub: Hub, client: Omnitron, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "TOTAL_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(transport, "TOTAL_TIMEOUT_SECONDS", 0.2)
     hub.fail(ORDERS, faults.drip, times=ATTEMPTS)
 
     started = time.monotonic()
     with pytest.raises(OmnitronError, match="not whole within"):
         client.orders(1)
     assert time.monotonic() - started < 10
+
+
+def test_an_item_that_goes_while_its_list_is_read_costs_no_other(hub: Hub, client: Omnitron) -> None:
+    hub.add(an_order(1, skus=("CRUNCHY-ARMCHAIR",) * 15))
+
+    def answer_and_lose_the_first(handler: Any) -> None:
+        handler.page(hub.items[1], {"limit": "10", "page": "1"})
+        hub.items[1] = hub.items[1][1:]
+
+    hub.fail("/api/v1/order_items/", answer_and_lose_the_first)
+
+    assert [item["pk"] for item in client.items(1)] == [*range(102, 116)]
+
+
+def test_an_item_that_comes_while_its_list_is_read_is_not_missed(hub: Hub, client: Omnitron) -> None:
+    hub.add(an_order(1, skus=("CRUNCHY-ARMCHAIR",) * 15))
+
+    def answer_and_add_one(handler: Any) -> None:
+        handler.page(hub.items[1], {"limit": "10", "page": "1"})
+        hub.items[1] = [{**hub.items[1][0], "pk": 100}, *hub.items[1]]
+
+    hub.fail("/api/v1/order_items/", answer_and_add_one)
+
+    assert [item["pk"] for item in client.items(1)] == [*range(100, 116)]
+
+
+def test_a_last_page_that_is_gone_lets_the_items_be_read_again(hub: Hub, client: Omnitron) -> None:
+    hub.add(an_order(1, skus=("CRUNCHY-ARMCHAIR",) * 11))
+
+    def answer_and_lose_the_first(handler: Any) -> None:
+        handler.page(hub.items[1], {"limit": "10", "page": "1"})
+        hub.items[1] = hub.items[1][1:]
+
+    hub.fail("/api/v1/order_items/", answer_and_lose_the_first)
+
+    assert len(client.items(1)) == 10
+
+
+@pytest.mark.parametrize("count", [0, 2, 99])
+def test_items_that_are_not_as_many_as_is_said_are_an_error(hub: Hub, client: Omnitron, count: int) -> None:
+    answer = f'{{"results": [{{"pk": 11}}], "next": null, "count": {count}}}'
+    hub.fail("/api/v1/order_items/", faults.body(answer), times=100)
+
+    with pytest.raises(OmnitronError, match="of order 7 changed while it was read, 3 times"):
+        client.items(7)
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        ("\ufeff" + '{"results": [{"notes": "ığş"}]}', "application/json"),
+        ('{"results": [{"notes": "ığş"}]}', "application/json; charset=utf-8"),
+        ('{"results": [{"notes": "ığş"}]}', "application/json; charset=iso-8859-9"),
+        ('{"results": [{"notes": "ığş"}]}', "application/json; charset=unheard-of"),
+    ],
+)
+def test_text_in_utf_8_is_read_whatever_the_header_says(
+    hub: Hub, client: Omnitron, body: str, kind: str
+) -> None:
+    hub.fail("/api/i1/orders/", lambda handler: handler.raw(200, body.encode(), kind))
+
+    assert client.orders(1).results == [{"notes": "ığş"}]
+
+
+@pytest.mark.parametrize("charset", ["iso-8859-9", '"ISO-8859-9"', "windows-1254", "utf-16"])
+def test_text_that_is_not_utf_8_is_read_as_the_header_says(hub: Hub, client: Omnitron, charset: str) -> None:
+    content = '{"results": [{"notes": "ığş"}]}'.encode(charset.strip('"'))
+    kind = f"application/json; charset={charset}"
+    hub.fail("/api/i1/orders/", lambda handler: handler.raw(200, content, kind))
+
+    assert client.orders(1).results == [{"notes": "ığş"}]
+
+
+def test_a_body_that_is_too_large_is_asked_for_once(
+    hub: Hub, client: Omnitron, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "MAX_BODY_BYTES", 1_000)
+    hub.fail("/api/i1/orders/", faults.body('{"results": ["' + "x" * 10_000 + '"]}'), times=ATTEMPTS)
+
+    with pytest.raises(OmnitronError, match="more than 1000 bytes"):
+        client.orders(1)
+
+    assert len(hub.calls) == 1
+
+
+def test_an_order_is_read_by_its_key(hub: Hub, client: Omnitron) -> None:
+    hub.add(an_order(1))
+
+    assert client.order(1) == {**an_order(1)[0], "is_send": False}
+    assert client.order(2) is None
+
+
+def test_a_404_that_is_not_omnitron_s_own_says_nothing_of_an_order(hub: Hub, client: Omnitron) -> None:
+    hub.fail("/orders_integration/", lambda handler: handler.raw(404, b"<h1>Not Found</h1>", "text/html"))
+
+    with pytest.raises(OmnitronError, match="answered 404"):
+        client.order(1)

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from oms_workers.database import connection, execute, rows
-from oms_workers.orders.intake import IntakeOutcome, key_of, seen_before, store
+from oms_workers.database import connection, database, execute, rows
+from oms_workers.orders.intake import IntakeOutcome, Offer, key_of, seen_before, store, store_all
 from tests.orders.samples import an_order, store_orders
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -165,9 +165,21 @@ def test_an_older_version_that_comes_late_changes_nothing() -> None:
     store_orders(an_order(7, modified_date="2026-11-02"))
 
     late = an_order(7, skus=("RED-LAMP",), modified_date="2026-11-01")
-    assert store_orders(late) == [IntakeOutcome.UNCHANGED]
+    assert store_orders(late) == [IntakeOutcome.OLDER]
 
     assert skus() == ["CRUNCHY-ARMCHAIR"]
+    assert actions() == ["received"]
+
+
+def test_an_older_version_that_the_hub_confirms_is_taken() -> None:
+    store_orders(an_order(7, modified_date="2026-11-02"))
+
+    older = Offer(*an_order(7, skus=("RED-LAMP",), modified_date="2026-11-01"))
+    with connection():
+        outcomes = store_all([older], now=NOW, is_confirmed=True)
+
+    assert outcomes == [IntakeOutcome.UPDATED]
+    assert skus() == ["RED-LAMP"]
 
 
 def a_bad_order(kind: str) -> tuple[Any, list[Any]]:
@@ -242,7 +254,8 @@ def test_only_what_was_modified_since_is_worth_fetching() -> None:
     store_orders((stored, an_order(7)[1]), (rejected, []), an_order(9))
 
     later = {"modified_date": "2026-11-02T00:00:00Z"}
-    seen = seen_before([stored, rejected, undated, {**stored, **later}, {**rejected, **later}, None, 7, {}])
+    offered = [stored, rejected, undated, {**stored, **later}, {**rejected, **later}, None, 7, {}]
+    seen = seen_before(offered, now=datetime.now(UTC))
 
     assert seen == {0: IntakeOutcome.UNCHANGED, 1: IntakeOutcome.REJECTED}
 
@@ -258,3 +271,91 @@ def test_one_order_from_many_pulls_at_once_is_stored_once() -> None:
     assert outcomes.count(IntakeOutcome.STORED) == 1
     assert skus() == ["CRUNCHY-ARMCHAIR"]
     assert actions() == ["received"]
+
+
+def test_a_page_is_stored_with_a_few_statements(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[str] = []
+    original = database.execute_sql
+
+    def count(sql: str, *arguments: Any, **options: Any) -> Any:
+        sent.append(sql)
+        return original(sql, *arguments, **options)
+
+    monkeypatch.setattr(database, "execute_sql", count)
+
+    outcomes = store_all([Offer(*an_order(key)) for key in range(1, 101)], now=NOW)
+
+    assert outcomes == [IntakeOutcome.STORED] * 100
+    assert len(sent) < 12
+    assert rows("SELECT count(*) AS n FROM order_items")[0].n == 100
+
+
+def test_one_order_that_the_database_refuses_stops_no_other_of_its_page() -> None:
+    stolen = an_order(50)[1]
+    page = [Offer(*an_order(key)) for key in range(1, 50)]
+    page += [Offer(*an_order(50)), Offer({**an_order(51)[0]}, [{**stolen[0], "order": None}])]
+    page += [Offer(*an_order(key)) for key in range(52, 60)]
+
+    outcomes = store_all(page, now=NOW)
+
+    assert [n for n, outcome in enumerate(outcomes) if outcome is not IntakeOutcome.STORED] == [50]
+    assert outcomes[50] is IntakeOutcome.REJECTED
+    assert len(rows("SELECT id FROM orders")) == 58
+
+
+def test_a_page_that_has_an_order_twice_ends_with_the_later_version() -> None:
+    first, second = an_order(7), an_order(7, skus=("RED-LAMP",), notes="ring twice")
+
+    outcomes = store_all([Offer(*first), Offer(*an_order(8)), Offer(*second)], now=NOW)
+
+    assert outcomes == [IntakeOutcome.STORED, IntakeOutcome.STORED, IntakeOutcome.UPDATED]
+    assert "RED-LAMP" in skus()
+
+
+def test_a_page_of_old_and_new_and_changed_orders_is_stored_in_one_go() -> None:
+    store_orders(*(an_order(key, modified_date="2026-11-01") for key in range(1, 7)))
+    execute("UPDATE orders SET state = 'planned' WHERE omnitron_id IN (3, 4)")
+    execute("UPDATE orders SET state = 'held' WHERE omnitron_id = 5")
+    execute("DELETE FROM audit_events")
+    later = "2026-11-02"
+    changed = {"skus": ("RED-LAMP",), "modified_date": later}
+
+    outcomes = store_all(
+        [
+            Offer(*an_order(1, modified_date="2026-11-01")),
+            Offer(*an_order(2, **changed)),
+            Offer(*an_order(3, **changed)),
+            Offer(*an_order(4, modified_date=later, notes="ring")),
+            Offer(*an_order(5, **changed)),
+            Offer(*an_order(6, modified_date="2026-10-01")),
+            Offer(*an_order(7)),
+            Offer(an_order(8)[0], []),
+        ],
+        now=NOW,
+    )
+
+    assert [outcome.value for outcome in outcomes] == [
+        "unchanged", "updated", "updated", "updated", "updated", "older", "stored", "rejected",
+    ]  # fmt: skip
+    assert rows("SELECT omnitron_id, state FROM orders ORDER BY 1") == [
+        (1, "waiting"), (2, "waiting"), (3, "planned"), (4, "planned"), (5, "waiting"), (6, "waiting"),
+        (7, "waiting"),
+    ]  # fmt: skip
+    assert sorted(actions()) == [
+        "lines_changed_after_planning", "lines_replaced", "lines_replaced", "received", "updated",
+    ]  # fmt: skip
+
+
+def test_what_could_not_be_read_is_in_the_event_of_the_order() -> None:
+    store_orders(an_order(7, extra_field={"priority": 5000}))
+
+    assert only_order().priority == 1000
+    assert contents()[0]["remarks"] == ["extra_field.priority: 5000 is beyond 1000, and counts as 1000"]
+
+
+@pytest.mark.parametrize("kind", ["a NUL in the payload", "half a surrogate pair"])
+def test_what_no_database_holds_is_named_by_its_field(kind: str) -> None:
+    store_orders(a_bad_order(kind))
+
+    (rejected,) = rows("SELECT reason FROM rejected_orders")
+    assert rejected.reason.startswith("the order cannot be stored: notes: holds")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from oms_workers.orders.parsing import FACTS, UnstorableOrderError, modification_of, parse
+from oms_workers.orders.parsing import FACTS, UnstorableOrderError, key_of, modification_of, parse
 from tests.orders.samples import an_order
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -64,10 +64,12 @@ def test_facts_that_are_absent_or_empty_are_no_facts() -> None:
         ({"number": "9" * 129}, "number"),
         ({"number": None}, "number"),
         ({"status": None}, "status"),
-        ({"date_placed": "yesterday"}, "date_placed"),
-        ({"date_placed": "0001-01-01"}, "the year 1 cannot be right"),
-        ({"date_placed": 1e300}, "date_placed"),
-        ({"modified_date": []}, "modified_date"),
+        ({"notes": "\0"}, "notes: holds a NUL"),
+        ({"notes": "\ud83d"}, "notes: holds half a surrogate pair"),
+        ({"amount": float("nan")}, "amount: nan is no number"),
+        ({"amount": float("-inf")}, "amount: -inf is no number"),
+        ({"lines": [{"note": "\0"}]}, r"lines\.0\.note: holds a NUL"),
+        ({"a\0b": 1}, r"a\\x00b: its name holds a NUL"),
     ],
 )
 def test_what_is_wrong_with_an_order_is_named(changes: dict[str, Any], reason: str) -> None:
@@ -142,7 +144,11 @@ def test_a_modification_that_cannot_be_read_is_none(payload: Any) -> None:
         ({"priority": "5"}, 5),
         ({"priority": -1}, -1),
         ({"priority": True}, 0),
-        ({"priority": 10**6}, 0),
+        ({"priority": 10**6}, 1000),
+        ({"priority": 5000}, 1000),
+        ({"priority": 1001}, 1000),
+        ({"priority": 1000}, 1000),
+        ({"priority": "-1001"}, -1000),
         ({"priority": "first"}, 0),
         ({}, 0),
         ([], 0),
@@ -160,3 +166,87 @@ def test_a_sku_has_no_blanks_around_it(sku: Any, read: str) -> None:
     order, items = an_order(7)
 
     assert parse(order, [{**items[0], "product": {"sku": sku}}], now=NOW).lines[0].sku == read
+
+
+@pytest.mark.parametrize("value", ["yesterday", "0001-01-01", 1e300, [], "2026-13-45"])
+@pytest.mark.parametrize("name", ["date_placed", "created_date", "modified_date"])
+def test_a_date_that_cannot_be_read_is_left_out_and_said(name: str, value: Any) -> None:
+    order, items = an_order(7)
+
+    read = parse({**order, name: value}, items, now=NOW)
+
+    assert (read.placed_at, read.modified_at) == (NOW, None)
+    (remark,) = read.remarks
+    assert remark.startswith(f"{name}: ")
+    assert "is no date that can be read" in remark
+
+
+def test_a_date_of_an_item_that_cannot_be_read_is_left_out_and_said() -> None:
+    order, items = an_order(7, skus=("CRUNCHY-ARMCHAIR", "RED-LAMP"))
+    items[0]["estimated_delivery_date"] = "2026-11-30"
+    items[1]["estimated_delivery_date"] = "soon"
+
+    read = parse(order, items, now=NOW)
+
+    assert read.promised_at == datetime(2026, 11, 30, tzinfo=UTC)
+    assert read.remarks == (
+        "items.1.estimated_delivery_date: 'soon' is no date that can be read, and is left out",
+    )
+
+
+@pytest.mark.parametrize(
+    ("priority", "said"), [(5000, "5000 is beyond 1000"), ("high", "'high' is no whole")]
+)
+def test_a_priority_that_does_not_count_as_it_is_is_said(priority: Any, said: str) -> None:
+    order, items = an_order(7, extra_field={"priority": priority})
+
+    (remark,) = parse(order, items, now=NOW).remarks
+
+    assert remark.startswith(f"extra_field.priority: {said}")
+
+
+def test_a_quantity_of_null_is_one_unit() -> None:
+    order, items = an_order(7)
+
+    assert parse(order, [{**items[0], "quantity": None}], now=NOW).lines[0].quantity == 1
+
+
+@pytest.mark.parametrize(("depth", "is_stored"), [(90, True), (900, False)])
+def test_an_order_may_be_nested_only_so_far(depth: int, is_stored: bool) -> None:
+    nested: Any = "x"
+    for _ in range(depth):
+        nested = [nested]
+    order, items = an_order(7, notes=nested)
+
+    if is_stored:
+        assert parse(order, items, now=NOW).payload["notes"] == nested
+        return
+    with pytest.raises(UnstorableOrderError, match=r"notes\.0\.0: is nested in more than 100 levels"):
+        parse(order, items, now=NOW)
+
+
+def test_a_price_that_no_database_holds_is_named() -> None:
+    order, items = an_order(7)
+
+    with pytest.raises(UnstorableOrderError, match="price"):
+        parse(order, [{**items[0], "price": "1e400000"}], now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("payload", "key"),
+    [
+        ({"pk": 7, "number": "1"}, "7"),
+        ({"pk": None, "number": "A-1"}, "number:A-1"),
+        ({"number": 12}, "number:12"),
+    ],
+)
+def test_what_has_no_key_goes_by_its_number(payload: Any, key: str) -> None:
+    assert key_of(payload) == key
+
+
+def test_what_has_neither_goes_by_what_does_not_move() -> None:
+    one, same = ({"notes": "x", "modified_date": day} for day in ("2026-11-01", "2026-11-02"))
+
+    assert key_of(one) == key_of(same)
+    assert key_of(one) != key_of({**one, "notes": "y"})
+    assert key_of([1]) != key_of([2])

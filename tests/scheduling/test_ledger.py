@@ -201,7 +201,7 @@ def test_an_outage_of_everything_replaces_no_cadence(worker: str) -> None:
 
 def test_pruning_keeps_thirty_days_and_each_task_s_newest() -> None:
     now = datetime(2026, 11, 23, 12, tzinfo=UTC)
-    boundary = now - retention.RETENTION
+    boundary = now - retention.RUNS.age
     hour = timedelta(hours=1)
     a_row(boundary - hour, "succeeded")
     to_be_kept = [
@@ -214,5 +214,5 @@ def test_pruning_keeps_thirty_days_and_each_task_s_newest() -> None:
 
     a_row(boundary - 2 * hour, "succeeded", trigger="manual", task="a task run by hand only")
 
-    assert retention.prune(now) == 2
+    assert retention.prune(retention.RUNS, now) == 2
     assert [row.id for row in rows("SELECT id FROM scheduled_runs ORDER BY id")] == to_be_kept

@@ -33,6 +33,8 @@ def test_a_result_that_cannot_be_written_leaves_nothing_running(
 
     assert only_run().state == "failed"
     assert "could not be written: TypeError" in only_run().error
+    # A person asked for it, so it is never run again by itself.
+    assert only_run().next_attempt_at is None
 
 
 def test_a_time_limit_that_comes_while_the_end_waits_for_postgresql_loses_no_end(

@@ -116,7 +116,7 @@ def test_two_workers_of_one_machine_are_two(worker: Liveness) -> None:
 
 
 def test_a_worker_without_postgresql_starts_and_knows_that_it_is_lost(
-    db: None, monkeypatch: pytest.MonkeyPatch
+    db: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(liveness, "LOST_SECONDS", 0.1)
     parameters = {**connection_parameters(settings.current()), "host": "/nowhere"}
@@ -126,6 +126,8 @@ def test_a_worker_without_postgresql_starts_and_knows_that_it_is_lost(
     until(alone.lost)
 
     alone.stop()
+    said = [record.getMessage() for record in caplog.records if record.name == liveness.__name__]
+    assert said == [f"Worker {alone.worker} has no liveness lock at the moment: nothing listens there"]
 
 
 #: Holds its lock, a connection of the pool and one beside it; forks a child that outlives it, and is killed.

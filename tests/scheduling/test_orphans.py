@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 import settings
-from oms_workers.database import connection_parameters, rows
+from oms_workers.database import connection_parameters, execute, rows
 from oms_workers.scheduling import ledger, liveness, orphans
 from tests.scheduling.weekly import DEAD, PLAN, TASK, WEEK, a_row, claim, known_for, no_wait, table
 
@@ -152,3 +152,14 @@ def test_a_dead_worker_s_run_does_not_stand_in_the_way_of_a_manual_one(worker: s
     a_row(datetime(2026, 1, 1, tzinfo=UTC), "running", worker=DEAD)
 
     assert ledger.claim_manually(TASK, worker=worker, wait=no_wait) is not None
+
+
+def test_a_run_that_was_taken_over_between_two_looks_is_no_orphan() -> None:
+    newest = known_for(1)
+    a_row(newest, "running", worker=DEAD)
+
+    def take_over(seconds: float) -> None:
+        execute("UPDATE scheduled_runs SET attempts = attempts + 1")
+
+    assert orphans.close_orphans(None, take_over) == 0
+    assert [row[2] for row in table()] == ["running"]

@@ -6,12 +6,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+import redis
 from peewee import OperationalError
 
 from oms_workers.broker import current
 from oms_workers.configuration.cadence import Interval
 from oms_workers.database import database_now, execute, rows
-from oms_workers.scheduling import known_cadences, ledger, liveness, process, retention, table, tick, ticker
+from oms_workers.scheduling import ledger, liveness, process, retention, table, tick, ticker
+from oms_workers.scheduling.operation import TICK
 from oms_workers.scheduling.table import Task
 
 DEAD = "elsewhere/1/00000000"
@@ -92,7 +94,7 @@ def test_a_disabled_task_is_not_sent_and_its_orphan_is_closed(
 def test_what_cannot_be_forgotten_keeps_nothing_from_being_sent(
     task: Task, slot: datetime, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def refuse(now: datetime) -> int:
+    def refuse(*arguments: object) -> int:
         raise OperationalError("canceling statement due to lock timeout")
 
     monkeypatch.setattr(retention, "prune", refuse)
@@ -126,6 +128,26 @@ def test_one_task_of_which_nothing_can_be_told_keeps_no_other_from_being_sent(
     assert len(sent()) == 1
 
 
+def test_a_slot_that_cannot_be_sent_keeps_no_other_from_being_sent_nor_the_tick_from_its_end(
+    task: Task, slot: datetime, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    real, unsendable = tick.send, replace(task, name="unsendable")
+    monkeypatch.setattr(table, "tasks", lambda: [unsendable, task])
+
+    def send(to_send: Task, *arguments: Any) -> None:
+        if to_send.name == "unsendable":
+            raise redis.ResponseError("WRONGTYPE Operation against a key holding the wrong kind of value")
+        real(to_send, *arguments)
+
+    monkeypatch.setattr(tick, "send", send)
+
+    assert tick.tick_if_due()
+    assert not tick.tick_if_due()
+
+    assert len(sent()) == 1
+    assert "The slot of unsendable cannot be sent" in caplog.text
+
+
 def test_old_runs_are_forgotten(task: Task, slot: datetime) -> None:
     for days in (32, 31):
         execute(
@@ -139,41 +161,6 @@ def test_old_runs_are_forgotten(task: Task, slot: datetime) -> None:
     tick.tick()
 
     assert rows("SELECT count(*) FROM scheduled_runs WHERE task = 'gone'") == [(1,)]
-
-
-def test_those_who_are_left_decide_whether_a_task_is_enabled(
-    task: Task, slot: datetime, configure: Any
-) -> None:
-    off = replace(task.plan, enabled=False)
-    known_cadences.record([off])
-    tick.tick()
-    assert enabled(task) == (False, slot)
-
-    # All that is left are processes that have it enabled, and they have ticked for ten minutes.
-    execute("UPDATE task_configurations SET last_seen = now() - interval '11 minutes' WHERE NOT enabled")
-    execute("UPDATE task_configurations SET alone_since = now() - interval '10 minutes' WHERE enabled")
-    tick.tick()
-
-    now_enabled, since = enabled(task)
-    assert now_enabled
-    assert since > slot
-
-
-def enabled(task: Task) -> tuple[bool, datetime]:
-    (known,) = rows("SELECT enabled, since FROM scheduled_tasks WHERE task = %s", (task.path,))
-    return known.enabled, known.since
-
-
-def test_it_keeps_the_cadences_seen_without_starting_them_anew(task: Task, slot: datetime) -> None:
-    execute("UPDATE scheduled_tasks SET last_seen = now() - interval '1 day'")
-
-    tick.tick()
-
-    (known,) = rows(
-        "SELECT since, now() - last_seen AS unseen FROM scheduled_tasks WHERE task = %s", (task.path,)
-    )
-    assert known.since == slot
-    assert known.unseen < timedelta(minutes=1)
 
 
 def test_it_leaves_its_own_time_where_status_looks(task: Task) -> None:
@@ -198,7 +185,7 @@ def test_its_slots_lie_half_a_period_after_the_minute_s_own(configure: Any) -> N
 def test_periodiq_is_given_the_enabled_tasks_and_the_tick(task: Task, configure: Any) -> None:
     tick.schedule()
     assert str(task.actor.options["periodic"]) == "every 604800 s"
-    assert str(current().get_actor(tick.TICK).options["periodic"]) == "every 60 s at +30 s"
+    assert str(current().get_actor(TICK).options["periodic"]) == "every 60 s at +30 s"
 
     del task.actor.options["periodic"]
     configure(**{task.env_key: "false"})

@@ -8,35 +8,39 @@ that are left:
 The first check that a location fails is the reason in the trace, and what a ranking compared is kept there.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from oms_workers.fulfilment.planning.allocation import fewest_splits, greedy, single
-from oms_workers.fulfilment.planning.locations import Sieve, rank
+from oms_workers.fulfilment.planning.allocation import best_part, fewest_splits, greedy
+from oms_workers.fulfilment.planning.locations import Ranked, Sieve, Supply, Surroundings, points_of, rank
 from oms_workers.fulfilment.planning.plans import (
     Available,
     LineToPlan,
     LocationToPlan,
-    Offer,
     OrderToPlan,
     Parcel,
     Plan,
     PlannedTransfer,
     split,
     value_of,
-    wanted,
 )
 from oms_workers.fulfilment.planning.scenarios import Mode, Rule, RuleOutcome, ScenarioSpec
 from oms_workers.fulfilment.planning.trace import (
     EXCLUDED,
     NO_STOCK,
+    NOT_ALL,
     NOT_TOGETHER,
     QUOTA_SPENT,
     Proposal,
+    Verdicts,
     entry,
+    shown_stock,
     sources_of,
     trace_of,
 )
+
+#: Why a rule that holds did not: what it could not place went on to the next rule.
+RELEASED = "a person has released the order with these lines"
 
 
 def plan_orders(
@@ -46,20 +50,22 @@ def plan_orders(
     stock: Available,
 ) -> list[Plan]:
     """Plan each order in turn; what one takes is gone for the next. `stock` itself is not changed."""
-    planner = Planner(scenarios, locations, stock)
+    planner = Planner(scenarios, locations, {sku: dict(places) for sku, places in stock.items()})
     return [planner.plan(order) for order in orders]
 
 
 class Planner:
-    """Plans one order after the other from a stock of its own, which it takes from as it goes."""
+    """Plans one order after the other, and takes from the stock that it was given as it goes."""
 
     def __init__(
         self, scenarios: Sequence[ScenarioSpec], locations: Sequence[LocationToPlan], stock: Available
     ) -> None:
         self._scenarios = scenarios
-        self._stock = {sku: dict(places) for sku, places in stock.items()}
+        self._stock = stock
         self._packages = {location.id: location.open_packages for location in locations}
-        self._sieve = Sieve([*locations])
+        self._quotas = {location.id: location.quota for location in locations if location.quota is not None}
+        self._points = points_of(locations)
+        self._sieve = Sieve(locations)
 
     def has_any_of(self, order: OrderToPlan) -> bool:
         """Whether a unit of the order's lines is left anywhere that has not rejected it."""
@@ -69,12 +75,28 @@ class Planner:
             for location_id, units in self._stock.get(line.sku, {}).items()
         )
 
+    def scarce(self, demand: Mapping[str, int]) -> set[str]:
+        """The skus of which a location that has some has less than is wanted altogether."""
+        return {
+            sku
+            for sku, wanted_units in demand.items()
+            if any(0 < units < wanted_units for units in self._stock.get(sku, {}).values())
+        }
+
+    def may_fill_up(self, orders: int) -> bool:
+        """Whether so many orders could use up what a location's quota still allows."""
+        return any(
+            self._packages[location_id] < quota <= self._packages[location_id] + orders
+            for location_id, quota in self._quotas.items()
+        )
+
     def plan(self, order: OrderToPlan) -> Plan:
         """Place the order's lines as the first scenario that matches it says.
 
         Where that fails with an error, the order has taken nothing from those that follow.
         """
-        work = _Work(order, self._stock, self._packages, self._sieve)
+        around = Surroundings(self._packages, self._points, order.facts)
+        work = _Work(order, self._stock, around, self._quotas, self._sieve)
         try:
             return self._plan(order, work)
         except Exception:
@@ -88,9 +110,13 @@ class Planner:
             if not work.open:
                 break
             traces.append(work.apply(rule))
-            if work.open and rule.outcome is not RuleOutcome.NEXT_RULE:
-                work.end_with(rule)
-                break
+            if not work.open or rule.outcome is RuleOutcome.NEXT_RULE:
+                continue
+            if rule.outcome is RuleOutcome.HOLD and order.released:
+                traces[-1]["passed"] = RELEASED
+                continue
+            work.end_with(rule)
+            break
         context: dict[str, Any] = {
             "scenario": scenario.name if scenario else None,
             "rules": traces,
@@ -111,24 +137,36 @@ class Planner:
 class _Work:
     """The lines of one order that are still to be placed, and where the others went."""
 
-    def __init__(self, order: OrderToPlan, stock: Available, packages: dict[int, int], sieve: Sieve) -> None:
+    def __init__(
+        self,
+        order: OrderToPlan,
+        stock: Available,
+        surroundings: Surroundings,
+        quotas: Mapping[int, int],
+        sieve: Sieve,
+    ) -> None:
         self.open = [*order.lines]
         self.parcels: dict[int, tuple[list[LineToPlan], list[PlannedTransfer]]] = {}
         self.hold_reason: str | None = None
         self.cancel_after_days: int | None = None
         self._order = order
         self._stock = stock
-        self._packages = packages
+        self._around = surroundings
+        self._packages = surroundings.open_packages
+        self._quotas = quotas
         self._sieve = sieve
+        self._supply = Supply(self.open, stock, order.excluded)
 
     def apply(self, rule: Rule) -> dict[str, Any]:
         """Let a rule place what it can of what is left, and return its trace."""
         sieved = self._sieve.apply(rule.filters, self._order.facts)
-        eligible, refused = self._offers(sieved.passed, self._quota_spent)
-        ranked = rank(eligible, rule.ranking, self._order.facts)
+        eligible, refused = self._eligible(sieved.passed, self._full())
+        if rule.mode is Mode.SINGLE:
+            eligible = self._whole(eligible, refused)
+        ranked = rank(eligible, rule.ranking, self._supply, self._around)
         proposal = self._propose(rule, ranked)
         problem = self._problem(rule, proposal) if proposal.parts else None
-        trace = trace_of(rule, ranked, proposal, problem, [*refused, *sieved.refused])
+        trace = trace_of(rule, ranked, proposal, problem, [refused, sieved.refused])
         if proposal.parts and problem is None:
             self._take(proposal)
         return trace
@@ -150,68 +188,106 @@ class _Work:
         self.parcels.clear()
         self.open = [*self._order.lines]
 
-    def _offers(
-        self, locations: list[LocationToPlan], is_full: Callable[[LocationToPlan], bool]
-    ) -> tuple[list[Offer], list[dict[str, Any]]]:
+    def _full(self) -> set[int]:
+        """The locations that take no other package, by id; one that has a parcel of the order takes more."""
+        return {
+            id_
+            for id_, quota in self._quotas.items()
+            if self._packages[id_] >= quota and id_ not in self.parcels
+        }
+
+    def _eligible(
+        self, locations: Sequence[LocationToPlan], full: Collection[int]
+    ) -> tuple[list[LocationToPlan], Verdicts]:
         """The locations that can send a unit or more of what is left, and the trace of those that cannot."""
-        needed = wanted(self.open)
-        places = {line.sku: self._stock.get(line.sku, {}) for line in self.open}
-        excluded = self._order.excluded
-        offers, refused = [], []
-        for location in locations:
-            stock = {sku: units.get(location.id, 0) for sku, units in places.items()}
-            usable = _without(stock, excluded, location.id) if excluded else stock
-            amount = sum(min(units, needed[sku]) for sku, units in usable.items() if units > 0)
-            heap = sum(units for units in usable.values() if units > 0)
-            if amount and not is_full(location):
-                offers.append(Offer(location, usable, amount, heap, self._packages[location.id]))
+        supply, refused = self._supply, Verdicts()
+        amounts = supply.amounts
+        eligible = [location for location in locations if location.id in amounts]
+        if full:
+            eligible = [location for location in eligible if location.id not in full]
+        left = len(locations) - len(eligible)
+        for location in locations if left else ():
+            if location.id in amounts and location.id not in full:
                 continue
-            some = any(units > 0 for units in stock.values())
-            reason = QUOTA_SPENT if amount else EXCLUDED if some else NO_STOCK
-            refused.append({"location": location.code, "stock": stock, "verdict": reason})
-        return offers, refused
+            if not full and not self._order.excluded and not refused.wants(NO_STOCK):
+                # Nothing else can be the reason of the others.
+                break
+            left -= 1
+            some = location.id not in amounts and supply.has_any_at(location.id)
+            verdict = QUOTA_SPENT if location.id in amounts else EXCLUDED if some else NO_STOCK
+            refused.add(verdict, self._refusal(location, verdict) if refused.wants(verdict) else None)
+        refused.count(NO_STOCK, left)
+        return eligible, refused
 
-    def _quota_spent(self, location: LocationToPlan) -> bool:
-        if location.quota is None or location.id in self.parcels:
-            return False
-        return self._packages[location.id] >= location.quota
+    def _whole(self, eligible: list[LocationToPlan], refused: Verdicts) -> list[LocationToPlan]:
+        """Those that have everything, where there are such; no other is compared with them then."""
+        whole = [location for location in eligible if location.id in self._supply.whole]
+        if not whole:
+            return eligible
+        for location in eligible if len(whole) < len(eligible) else ():
+            if location.id not in self._supply.whole:
+                wants = refused.wants(NOT_ALL)
+                refused.add(NOT_ALL, self._refusal(location, NOT_ALL) if wants else None)
+        return whole
 
-    def _propose(self, rule: Rule, ranked: list[Offer]) -> Proposal:
+    def _refusal(self, location: LocationToPlan, verdict: str) -> dict[str, Any]:
+        return {
+            "location": location.code,
+            **shown_stock(self._supply.at(location.id)),
+            "verdict": verdict,
+        }
+
+    def _propose(self, rule: Rule, ranked: Ranked) -> Proposal:
         """What the rule's mode would place where, and what would be brought there from where."""
         if rule.mode is Mode.GREEDY:
             return Proposal(greedy(ranked, self.open, most=rule.max_packages), Mode.GREEDY)
         if rule.mode is Mode.FEWEST_SPLITS:
             found = fewest_splits(ranked, self.open, most=rule.max_packages)
             return Proposal(found.parts, Mode.FEWEST_SPLITS if found.is_smallest else Mode.GREEDY)
-        parts = single(ranked, self.open, partial=False)
-        sources: Sequence[dict[str, Any]] = ()
-        if not parts and rule.transferable:
+        if ranked.locations and ranked.locations[0].id in self._supply.whole:
+            return Proposal([(ranked[0], [*self.open])], Mode.SINGLE)
+        sources: Sequence[Verdicts] = ()
+        if rule.transferable:
             proposal = self._bring_together(rule, ranked)
             if proposal.parts:
                 return proposal
             sources = proposal.sources
-        parts = parts or single(ranked, self.open, partial=rule.may_leave_lines)
+        parts = best_part(ranked, self.open) if rule.may_leave_lines else []
         return Proposal(parts, Mode.SINGLE, sources=sources)
 
-    def _bring_together(self, rule: Rule, ranked: list[Offer]) -> Proposal:
+    def _bring_together(self, rule: Rule, ranked: Ranked) -> Proposal:
         """The first destination to which everything that it lacks can be brought."""
         sieved = self._sieve.apply(rule.transfer_from, self._order.facts)
         # A quota is about packages, and a source makes none.
-        offers, refused = self._offers(sieved.passed, lambda _: False)
-        sources = rank(offers, rule.ranking, self._order.facts)
-        refused = [*refused, *sieved.refused]
-        for destination in ranked:
-            taken, missing = split(self.open, destination.stock)
-            others = [offer for offer in sources if offer.location.id != destination.location.id]
-            brought = greedy(others, missing, most=None)
-            if sum(line.quantity for _, lines in brought for line in lines) == sum(
-                line.quantity for line in missing
+        eligible, refused = self._eligible(sieved.passed, ())
+        sources = rank(eligible, rule.ranking, self._supply, self._around)
+        place = self._first_destination(ranked, {location.id for location in eligible})
+        if place is None:
+            traced = Verdicts()
+            for number in range(len(sources)):
+                shown = entry(sources[number], NOT_TOGETHER) if traced.wants(NOT_TOGETHER) else None
+                traced.add(NOT_TOGETHER, shown)
+            return Proposal([], Mode.SINGLE, sources=[traced, refused, sieved.refused])
+        destination = ranked[place]
+        taken, missing = split(self.open, destination.stock)
+        others = (offer for offer in sources if offer.location.id != destination.location.id)
+        brought = greedy(others, missing, most=None)
+        traced = sources_of(sources, destination, missing, brought)
+        return Proposal([(destination, taken)], Mode.SINGLE, brought, [traced, refused, sieved.refused])
+
+    def _first_destination(self, ranked: Ranked, sources: set[int]) -> int | None:
+        """The place in the ranking of the first location that has everything together with all sources."""
+        lacking = self._supply.lacking(sources)
+        usable = self._supply.usable
+        for place, location in enumerate(ranked.locations):
+            if not lacking:
+                return place
+            # What a source has is counted already.
+            if location.id not in sources and all(
+                usable[sku].get(location.id, 0) >= units for sku, units in lacking.items()
             ):
-                traced = [*sources_of(sources, destination, missing, brought), *refused]
-                return Proposal([(destination, taken)], Mode.SINGLE, brought, traced)
-        return Proposal(
-            [], Mode.SINGLE, sources=[*(entry(offer, NOT_TOGETHER) for offer in sources), *refused]
-        )
+                return place
+        return None
 
     def _problem(self, rule: Rule, proposal: Proposal) -> str | None:
         """Why the rule's result must be dropped, or None."""
@@ -231,6 +307,8 @@ class _Work:
         return None
 
     def _left_by(self, proposal: Proposal) -> list[LineToPlan]:
+        if len(proposal.parts) == 1 and proposal.parts[0][1] == self.open:
+            return []
         taken: dict[int, int] = {}
         for _, lines in [*proposal.parts, *proposal.transfers]:
             for line in lines:
@@ -252,9 +330,5 @@ class _Work:
             own, brought = self.parcels.setdefault(offer.location.id, ([], []))
             own.extend(lines)
             brought.extend(PlannedTransfer(source.location.id, moved) for source, moved in proposal.transfers)
-
-
-def _without(
-    stock: dict[str, int], excluded: Mapping[str, frozenset[int]], location_id: int
-) -> dict[str, int]:
-    return {sku: 0 if location_id in excluded.get(sku, ()) else units for sku, units in stock.items()}
+        if self.open:
+            self._supply = Supply(self.open, self._stock, self._order.excluded)

@@ -3,10 +3,10 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import IntEnum
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 #: Units that may be taken, by sku and location's id.
 Available = dict[str, dict[int, int]]
@@ -23,13 +23,14 @@ class LineToPlan(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ReplacedPackage:
-    """The package whose lines are planned again: its state, its fruitless attempts so far, and how long it
-    may wait."""
+    """The package whose lines are planned again: its state, since when it has waited, its fruitless attempts
+    so far, and how long it may wait."""
 
     id: int
     state: IntEnum
     attempts: int
     cancel_after: datetime | None
+    since: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,8 @@ class OrderToPlan:
 
     `attempt` is the number of this attempt, and `packages_before` how many packages the order has had.
     `excluded` are the locations that have rejected a sku of this order. `replaces` is the package whose lines
-    are planned again, or None where the whole order is planned for the first time.
+    are planned again, or None where the whole order is planned for the first time. Where a person has
+    `released` the order with these lines, no rule holds it.
     """
 
     id: int
@@ -49,6 +51,7 @@ class OrderToPlan:
     packages_before: int = 0
     excluded: Mapping[str, frozenset[int]] = field(default_factory=dict)
     replaces: ReplacedPackage | None = None
+    released: bool = False
 
     @property
     def key(self) -> tuple[int, int | None]:
@@ -124,21 +127,32 @@ class Plan:
                 wanted[line.sku, location_id] += line.quantity
         return wanted
 
+    def end_of_wait(self, at: datetime) -> datetime | None:
+        """When what is left is cancelled, if it waits from `at` on, or since the package that it replaces."""
+        replaced = self.order.replaces
+        if replaced is None:
+            return end_of_wait(None, at, self.cancel_after_days)
+        return end_of_wait(replaced.cancel_after, replaced.since, self.cancel_after_days)
+
 
 @dataclass(slots=True)
 class Offer:
-    """What a location has of the skus that are left, and what the rule's ranking compares of it.
-
-    `amount` are the units that the order can use, and `heap` all that there are of its skus.
-    `open_packages` are those that it still has to pack, with the ones planned a moment ago.
-    """
+    """What a location has of the skus that are left, and what the rule's ranking has compared of it."""
 
     location: LocationToPlan
     stock: dict[str, int]
-    amount: int
-    heap: int
-    open_packages: int = 0
     values: dict[str, float | None] = field(default_factory=dict)
+
+
+class Offers(Protocol):
+    """Offers by rank, which are made when they are asked for, and their locations, which are known."""
+
+    @property
+    def locations(self) -> Sequence[LocationToPlan]: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, place: int, /) -> Offer: ...
 
 
 #: What a rule gives to each location that it uses, in the order in which it came to them.
@@ -173,3 +187,8 @@ def wanted(lines: Sequence[LineToPlan]) -> dict[str, int]:
 def value_of(lines: Sequence[LineToPlan]) -> Decimal:
     """What the lines are worth; a line without a price is worth nothing."""
     return sum(((line.price or Decimal(0)) * line.quantity for line in lines), Decimal(0))
+
+
+def end_of_wait(said: datetime | None, since: datetime, days: int | None) -> datetime | None:
+    """When a package that waits since then is cancelled; what was said first about it holds."""
+    return said if said is not None or days is None else since + timedelta(days=days)

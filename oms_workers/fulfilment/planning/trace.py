@@ -1,13 +1,21 @@
 """Why each location was chosen or not, in words: what `oms explain` shows of a rule.
 
-The first check that a location fails is its reason, and what a ranking compared is kept beside it.
+The first check that a location fails is its reason, and what a ranking compared is kept beside it. A merchant
+may have a thousand stores. So those that were chosen are all kept, of each other verdict the first few, and
+the rest is counted.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from oms_workers.fulfilment.planning.plans import LineToPlan, Offer, Parts, wanted
+from oms_workers.fulfilment.planning.plans import LineToPlan, Offer, Offers, Parts, wanted
 from oms_workers.fulfilment.planning.scenarios import Mode, Rule, RuleOutcome
+
+#: Locations of one verdict that are kept with what they had.
+FEW = 5
+
+#: Skus of an order that are shown of each location.
+MOST_SKUS = 20
 
 #: The verdicts on locations that passed a rule's filters.
 CHOSEN = "chosen"
@@ -30,6 +38,34 @@ NOT_TOGETHER = "together with the others it does not have what is missing"
 _PASSED_OVER = {Mode.SINGLE: NOT_ALL, Mode.FEWEST_SPLITS: NOT_IN_SET, Mode.GREEDY: PLACED_BEFORE}
 
 
+class Verdicts:
+    """Locations that were not chosen, with their verdicts: the first few of each, and how many there are."""
+
+    def __init__(self) -> None:
+        self.shown: list[dict[str, Any]] = []
+        self.counts: dict[str, int] = {}
+
+    def wants(self, verdict: str) -> bool:
+        """Whether another location with this verdict would be shown."""
+        return self.counts.get(verdict, 0) < FEW
+
+    def add(self, verdict: str, entry: dict[str, Any] | None) -> None:
+        """Count a location, and show it while there are few; then its entry need not be made."""
+        if entry is not None and self.wants(verdict):
+            self.shown.append(entry)
+        self.counts[verdict] = self.counts.get(verdict, 0) + 1
+
+    def count(self, verdict: str, locations: int) -> None:
+        """Count so many locations more, of which none is shown."""
+        if locations:
+            self.counts[verdict] = self.counts.get(verdict, 0) + locations
+
+    @property
+    def more(self) -> dict[str, int]:
+        """By verdict, how many locations are not shown."""
+        return {verdict: count - FEW for verdict, count in self.counts.items() if count > FEW}
+
+
 class Proposal(NamedTuple):
     """What a rule would place where, what would be brought there, and by which mode it was given out.
 
@@ -39,39 +75,18 @@ class Proposal(NamedTuple):
     parts: Parts
     mode: Mode
     transfers: Parts = []  # noqa: RUF012 - never changed
-    sources: Sequence[dict[str, Any]] = ()
+    sources: Sequence[Verdicts] = ()
 
 
 def trace_of(
-    rule: Rule,
-    ranked: Sequence[Offer],
-    proposal: Proposal,
-    problem: str | None,
-    refused: Sequence[dict[str, Any]],
+    rule: Rule, ranked: Offers, proposal: Proposal, problem: str | None, refused: Sequence[Verdicts]
 ) -> dict[str, Any]:
-    """The trace of a rule: every location with its verdict, and why the result was dropped, if it was."""
-    chosen = {offer.location.id for offer, _ in proposal.parts}
-    sources = {offer.location.id for offer, _ in proposal.transfers}
-    last = max((n for n, offer in enumerate(ranked) if offer.location.id in chosen), default=-1)
-    considered = []
-    for n, offer in enumerate(ranked):
-        if offer.location.id in chosen:
-            verdict = DROPPED if problem else CHOSEN
-        elif offer.location.id in sources:
-            verdict = DROPPED if problem else SOURCE
-        elif n > last:
-            verdict = RANKED_BEHIND if proposal.parts else NOT_ALL
-        else:
-            verdict = _PASSED_OVER[proposal.mode]
-        considered.append(entry(offer, verdict))
-    trace: dict[str, Any] = {
-        "rule": rule.name,
-        "mode": rule.mode.value,
-        "ranking": rule.ranking,
-        "locations": [*considered, *refused],
-    }
+    """The trace of a rule: the locations with their verdicts, and why the result was dropped, if it was."""
+    considered = _considered(ranked, proposal, problem)
+    trace: dict[str, Any] = {"rule": rule.name, "mode": rule.mode.value, "ranking": rule.ranking}
+    trace.update(table("locations", [considered, *refused]))
     if proposal.sources:
-        trace["sources"] = [*proposal.sources]
+        trace.update(table("sources", proposal.sources))
     if proposal.transfers:
         trace["transfers"] = [
             {"from": offer.location.code, "lines": dict(wanted(lines))} for offer, lines in proposal.transfers
@@ -83,28 +98,71 @@ def trace_of(
     return trace
 
 
+def table(name: str, verdicts: Sequence[Verdicts]) -> dict[str, Any]:
+    """The locations that are shown, and by verdict how many are not."""
+    table: dict[str, Any] = {name: [entry for each in verdicts for entry in each.shown]}
+    more: dict[str, int] = {}
+    for each in verdicts:
+        for verdict, count in each.more.items():
+            more[verdict] = more.get(verdict, 0) + count
+    if more:
+        table[f"more_{name}"] = more
+    return table
+
+
+def _considered(ranked: Offers, proposal: Proposal, problem: str | None) -> Verdicts:
+    """The locations that passed all checks, in the order of their rank."""
+    chosen = {offer.location.id for offer, _ in proposal.parts}
+    used = chosen | {offer.location.id for offer, _ in proposal.transfers}
+    before = _PASSED_OVER[proposal.mode]
+    behind = RANKED_BEHIND if proposal.parts else NOT_ALL
+    verdicts, left = Verdicts(), len(chosen)
+    for place, location in enumerate(ranked.locations):
+        if not used and not left and not verdicts.wants(behind):
+            verdicts.count(behind, len(ranked) - place)
+            break
+        if location.id in used:
+            verdict = DROPPED if problem else CHOSEN if location.id in chosen else SOURCE
+            verdicts.shown.append(entry(ranked[place], verdict))
+            used.discard(location.id)
+            left -= location.id in chosen
+            continue
+        verdict = before if left else behind
+        verdicts.add(verdict, entry(ranked[place], verdict) if verdicts.wants(verdict) else None)
+    return verdicts
+
+
 def entry(offer: Offer, verdict: str) -> dict[str, Any]:
     """One location's line in a trace."""
     return {
         "location": offer.location.code,
-        "stock": offer.stock,
+        **shown_stock(offer.stock),
         "rank": offer.values,
         "verdict": verdict,
     }
 
 
+def shown_stock(stock: dict[str, int]) -> dict[str, Any]:
+    """What a location's line shows of its stock: of a large order not every sku."""
+    if len(stock) <= MOST_SKUS:
+        return {"stock": stock}
+    first = dict(list(stock.items())[:MOST_SKUS])
+    return {"stock": first, "more_skus": len(stock) - MOST_SKUS}
+
+
 def sources_of(
-    offers: Sequence[Offer], destination: Offer, missing: Sequence[LineToPlan], brought: Parts
-) -> list[dict[str, Any]]:
+    offers: Iterable[Offer], destination: Offer, missing: Sequence[LineToPlan], brought: Parts
+) -> Verdicts:
     """The trace of the locations that were asked for what is missing at the destination."""
     chosen = {offer.location.id for offer, _ in brought}
-
-    def verdict(offer: Offer) -> str:
+    verdicts = Verdicts()
+    for offer in offers:
         if offer.location.id in chosen:
-            return SOURCE
-        if offer.location.id == destination.location.id:
-            return DESTINATION
-        has_some = any(offer.stock.get(line.sku, 0) > 0 for line in missing)
-        return RANKED_BEHIND if has_some else NOT_MISSING
-
-    return [entry(offer, verdict(offer)) for offer in offers]
+            verdicts.shown.append(entry(offer, SOURCE))
+        elif offer.location.id == destination.location.id:
+            verdicts.shown.append(entry(offer, DESTINATION))
+        else:
+            has_some = any(offer.stock.get(line.sku, 0) > 0 for line in missing)
+            verdict = RANKED_BEHIND if has_some else NOT_MISSING
+            verdicts.add(verdict, entry(offer, verdict) if verdicts.wants(verdict) else None)
+    return verdicts

@@ -1,26 +1,18 @@
 """Transfers: they bring missing units to the location that packs them."""
 
-from peewee import Value
-
 from oms_workers.audit_events.door import Change
+from oms_workers.packages.arrivals import go_on_when_complete
 from oms_workers.packages.circumstances import Circumstances
 from oms_workers.packages.commands.registry import Option, Request, command
 from oms_workers.packages.exclusions import exclude
 from oms_workers.packages.holdings import demand_of, reservations_of
-from oms_workers.packages.locked import LockedPackage, LockedTransfer
-from oms_workers.packages.models import (
-    ENDED_TRANSFERS,
-    Package,
-    PackageState,
-    TransferOrder,
-    TransferState,
-)
-from oms_workers.packages.states import PACKAGE, TRANSFER
+from oms_workers.packages.locked import LockedTransfer
+from oms_workers.packages.models import TransferState
+from oms_workers.packages.states import TRANSFER
 from oms_workers.reservations.discrepancies import block
 from oms_workers.reservations.models import Meaning
 from oms_workers.reservations.release import consume, receive, release_reservations
 from oms_workers.reservations.stock import NewReservation, reserve
-from oms_workers.sets import exists, not_among
 
 S = TransferState
 
@@ -52,8 +44,7 @@ def deliver_transfer(transfer: LockedTransfer, request: Request, circumstances: 
         reason="DELIVER_TRANSFER",
         at=at,
     )
-    if not _transfers_to_come(transfer.package):
-        _let_go_on(transfer.package, circumstances)
+    go_on_when_complete(transfer.package, circumstances.door)
 
 
 @command("TRANSFER_OUT_OF_STOCK", S.WAITING, S.READY_FOR_SHIPMENT, takes=(Option.STOCK,))
@@ -89,21 +80,3 @@ def _go(
 ) -> None:
     content = {"package": transfer.package.number, "reason": request.reason}
     circumstances.door.change(TRANSFER, [Change(transfer.id, transfer.state, state, action, content)])
-
-
-def _transfers_to_come(package: LockedPackage) -> bool:
-    return exists(
-        TransferOrder.select(Value(1)).where(
-            TransferOrder.package == package.id, not_among(TransferOrder.state, ENDED_TRANSFERS)
-        )
-    )
-
-
-def _let_go_on(package: LockedPackage, circumstances: Circumstances) -> None:
-    """Everything is there; a package that is blocked meanwhile goes on when it is unblocked."""
-    if package.state is PackageState.BLOCKED:
-        waiting = Package.update({Package.blocked_from: PackageState.WAITING})
-        waiting.where(Package.id == package.id).execute()
-        return
-    change = Change(package.id, package.state, PackageState.WAITING, "transfers_completed")
-    circumstances.door.change(PACKAGE, [change])

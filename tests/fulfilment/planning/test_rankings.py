@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from oms_workers.fulfilment.planning import trace
-from oms_workers.fulfilment.planning.locations import kilometres
+from oms_workers.fulfilment.planning.locations import kilometres, point
 from oms_workers.fulfilment.planning.planner import plan_orders
 from oms_workers.fulfilment.planning.plans import Plan
 from tests.fulfilment.planning.three_locations import plan
@@ -111,11 +111,13 @@ def test_a_location_without_the_value_stands_behind_those_that_have_it() -> None
 
 
 def test_kilometres_are_those_of_the_globe() -> None:
-    istanbul, ankara = (41.01, 28.97), (39.93, 32.86)
+    istanbul, ankara = point(41.01, 28.97), point(39.93, 32.86)
+    origin, antipode = point(0, 0), point(0, 180)
+    assert istanbul and ankara and origin and antipode
 
     assert kilometres(istanbul, ankara) == pytest.approx(350, abs=3)
     assert kilometres(istanbul, istanbul) == 0
-    assert kilometres((0, 0), (0, 180)) == pytest.approx(20015, abs=1)
+    assert kilometres(origin, antipode) == pytest.approx(20015, abs=1)
 
 
 def test_stock_amount_is_what_the_order_can_use_and_then_the_heap() -> None:

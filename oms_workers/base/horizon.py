@@ -1,0 +1,49 @@
+"""Who keeps dead rows from being removed: the oldest that may still see them."""
+
+from typing import Any, NamedTuple
+
+import psycopg
+
+
+class Holder(NamedTuple):
+    """A session, a replication slot or a prepared transaction.
+
+    `age` is for how many seconds it has been there, or None where that is not known.
+    """
+
+    kind: str
+    name: str
+    age: float | None
+
+    def __str__(self) -> str:
+        since = "" if self.age is None else f", for {self.age:.0f} s"
+        return f"{self.kind} {self.name}{since}"
+
+
+def oldest_holder(session: psycopg.Connection[Any]) -> Holder | None:
+    """Whose snapshot or transaction is the oldest of this database; None where none is shown to this user."""
+    # SQL: the server's statistics have no models, and this connection is outside the pool.
+    found = session.execute(
+        """
+        SELECT kind, name, extract(epoch FROM clock_timestamp() - since)::float8
+        FROM (
+            SELECT 'the session with pid' AS kind,
+                   concat_ws(' ', pid, nullif(application_name, ''), 'of', usename, state) AS name,
+                   xact_start AS since,
+                   greatest(age(backend_xmin), age(backend_xid)) AS age
+            FROM pg_stat_activity
+            WHERE pid <> pg_backend_pid() AND (datname = current_database() OR datname IS NULL)
+            UNION ALL
+            SELECT 'the replication slot', slot_name, NULL, greatest(age(xmin), age(catalog_xmin))
+            FROM pg_replication_slots
+            UNION ALL
+            SELECT 'the prepared transaction', gid, prepared, age(transaction)
+            FROM pg_prepared_xacts
+            WHERE database = current_database()
+        ) AS holder
+        WHERE age IS NOT NULL
+        ORDER BY age DESC
+        LIMIT 1
+        """
+    ).fetchone()
+    return None if found is None else Holder(*found)

@@ -13,6 +13,7 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, TypeAdapter, ValidationError
 
 from oms_workers.errors import OmsError
+from oms_workers.normal_form import written_form
 from oms_workers.orders.soundness import problems_of, without_depth
 
 #: What a `bigint` of PostgreSQL holds.
@@ -100,7 +101,7 @@ def _no_truth(value: Any) -> Any:
 
 def _as_sku(text: str) -> str:
     """A sku that a person can search for: without blanks around it, and with visible signs only."""
-    sku = text.strip()
+    sku = written_form(text)
     if not sku or not sku.isprintable():
         raise ValueError("it is blank, or holds signs that cannot be seen")
     return sku

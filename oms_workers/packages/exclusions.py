@@ -9,8 +9,8 @@ from peewee import EXCLUDED, Value, fn
 from oms_workers.orders.models import OrderItem
 from oms_workers.packages.circumstances import Circumstances
 from oms_workers.packages.models import ExcludedLocation, PackageItem
-from oms_workers.reservations.movements import Key
 from oms_workers.reservations.rises import note_rise
+from oms_workers.reservations.stock import Key
 from oms_workers.sets import Arrays, fetch, one_of
 
 

@@ -23,10 +23,9 @@ from oms_workers.packages.models import (
     TransferState,
 )
 from oms_workers.reservations.models import MovementKind, Reservation, ReservationKind, Stock
-from oms_workers.reservations.movements import Key, NewMovement, note
 from oms_workers.reservations.proof import sums_of, unproven
 from oms_workers.reservations.release import release_reservations
-from oms_workers.reservations.stock import NewReservation, add_missing, lock, reserve
+from oms_workers.reservations.stock import Key, NewMovement, NewReservation, add_missing, lock, note, reserve
 from oms_workers.sets import Arrays, among, column, fetch, for_change, not_among, one_of
 
 REASON = "oms reconcile"

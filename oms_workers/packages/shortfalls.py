@@ -25,9 +25,8 @@ from oms_workers.packages.models import (
 from oms_workers.packages.parting import part, pick
 from oms_workers.packages.states import PACKAGE, TRANSFER
 from oms_workers.reservations.models import Reservation, ReservationKind, Stock
-from oms_workers.reservations.movements import Key
 from oms_workers.reservations.release import release_reservations
-from oms_workers.reservations.stock import lock
+from oms_workers.reservations.stock import Key, lock
 from oms_workers.sets import Arrays, among, column, fetch, one_of
 
 #: Packages and transfers that give way in one go; where more have to, the next run finds them.

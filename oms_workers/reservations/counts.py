@@ -7,12 +7,14 @@ from typing import NamedTuple
 from peewee import Case, fn
 
 from oms_workers.reservations.discrepancies import heed_counts, lock_discrepancies
-from oms_workers.reservations.models import MovementKind, Stock
-from oms_workers.reservations.movements import Key, move, moved_since
-from oms_workers.reservations.stock import Level, add_missing, lock
-from oms_workers.sets import Arrays, fetch
+from oms_workers.reservations.models import MovementKind, Stock, StockMovement
+from oms_workers.reservations.stock import Key, Level, add_missing, lock, move
+from oms_workers.sets import Arrays, among, fetch
 
 REASON = "oms load"
+
+#: What we ourselves do to what stands on the shelf.
+_OURS = (MovementKind.CONSUMED, MovementKind.RECEIVED)
 
 
 class Count(NamedTuple):
@@ -33,6 +35,12 @@ class _Last(NamedTuple):
     counted_at: datetime | None
 
 
+class _Moved(NamedTuple):
+    sku: str
+    location_id: int
+    units: int
+
+
 class _Set(NamedTuple):
     sku: str
     location_id: int
@@ -41,12 +49,16 @@ class _Set(NamedTuple):
 
 
 def write(
-    wanted: Mapping[Key, Count], *, at: datetime, check: Callable[[Mapping[Key, datetime]], None]
+    wanted: Mapping[Key, Count],
+    *,
+    at: datetime,
+    check: Callable[[Mapping[Key, datetime], Mapping[Key, datetime]], None],
 ) -> dict[Key, datetime]:
     """Write counts and safety, in the caller's transaction; returns what was counted, and when.
 
-    `check` is called with the last count of each stock, under its lock, and raises for what is older. What a
-    complete list does not name, and was counted since, stays.
+    `check` is called with the last count of each stock, under its lock, and with the time until which its
+    movements were summed up. It raises for what is older than one of them. What a complete list does not
+    name, and is older, stays.
     """
     if not wanted:
         return {}
@@ -55,16 +67,18 @@ def write(
     discrepancies = lock_discrepancies(keys)
     add_missing(keys)
     before, last = lock(keys), _last_counts(keys)
-    check(last)
+    summed = _summed_until(keys)
+    check(last, summed)
     counted = {
         key: _time(count, last.get(key), at) for key, count in wanted.items() if count.on_hand is not None
     }
-    for key in [
-        key for key in counted if wanted[key].is_absent and counted[key] < last.get(key, counted[key])
-    ]:
-        del counted[key]
+    for key in [*counted]:
+        moment = counted[key]
+        is_older = moment < last.get(key, moment) or moment < summed.get(key, moment)
+        if wanted[key].is_absent and is_older:
+            del counted[key]
     _set([_row(key, wanted[key], before[key], counted.get(key)) for key in keys])
-    since = moved_since(counted)
+    since = _moved_since(counted)
     moved = [
         (*key, (wanted[key].on_hand or 0) + since.get(key, 0) - before[key].on_hand)
         for key in sorted(counted)
@@ -81,6 +95,19 @@ def _time(count: Count, last: datetime | None, at: datetime) -> datetime:
     return count.counted_at or (at if last is None else max(at, last))
 
 
+def _summed_until(keys: list[Key]) -> dict[Key, datetime]:
+    """Until when our own movements were summed up: what of them came after an older count is not known."""
+    wanted = Arrays("wanted", {"sku": Stock.sku, "location_id": Stock.location}, keys)
+    moved = StockMovement
+    query = (
+        moved.select(moved.sku, moved.location_id, fn.MAX(moved.at).alias("counted_at"))
+        .join(wanted, on=wanted.matches(moved, "sku", "location_id"))
+        .where(among(moved.kind, _OURS), ~moved.summed_rows.is_null())
+        .group_by(moved.sku, moved.location_id)
+    )
+    return {(row.sku, row.location_id): row.counted_at for row in fetch(query, _Last) if row.counted_at}
+
+
 def _last_counts(keys: list[Key]) -> dict[Key, datetime]:
     wanted = Arrays("wanted", {"sku": Stock.sku, "location_id": Stock.location}, keys)
     # The previous release, beside which we run in a deploy, writes only the second.
@@ -89,6 +116,27 @@ def _last_counts(keys: list[Key]) -> dict[Key, datetime]:
         wanted, on=wanted.matches(Stock, "sku", "location_id")
     )
     return {(row.sku, row.location_id): row.counted_at for row in fetch(query, _Last) if row.counted_at}
+
+
+def _moved_since(counted: Mapping[Key, datetime]) -> dict[Key, int]:
+    """The units that we have taken from each shelf, or put there, since it was counted; the index
+    stock_movements_key."""
+    wanted = Arrays(
+        "wanted",
+        {"sku": Stock.sku, "location_id": Stock.location, "since": StockMovement.at},
+        [(*key, since) for key, since in counted.items()],
+    )
+    units = fn.SUM(StockMovement.quantity).cast("int").alias("units")
+    query = (
+        StockMovement.select(StockMovement.sku, StockMovement.location_id, units)
+        .join(
+            wanted,
+            on=wanted.matches(StockMovement, "sku", "location_id") & (StockMovement.at > wanted.c.since),
+        )
+        .where(among(StockMovement.kind, _OURS))
+        .group_by(StockMovement.sku, StockMovement.location_id)
+    )
+    return {(row.sku, row.location_id): row.units for row in fetch(query, _Moved)}
 
 
 def _row(key: Key, count: Count, before: Level, counted_at: datetime | None) -> _Set:

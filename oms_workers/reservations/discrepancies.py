@@ -15,10 +15,9 @@ from peewee import JOIN, DataError, IntegrityError, fn
 from oms_workers.database import retry_transient, transaction
 from oms_workers.isolation import guarded
 from oms_workers.reservations.models import Meaning, MovementKind, Reservation, ReservationKind, Stock
-from oms_workers.reservations.movements import Key, move
 from oms_workers.reservations.release import release_reservations
 from oms_workers.reservations.rises import note_rise
-from oms_workers.reservations.stock import NewReservation, lock, reserve
+from oms_workers.reservations.stock import Key, NewReservation, lock, move, reserve
 from oms_workers.scheduling.run import Run
 from oms_workers.sets import Arrays, among, column, fetch, for_change, one_of
 

@@ -25,7 +25,7 @@ from oms_workers.reservations import counts
 from oms_workers.reservations.codes import Codes
 from oms_workers.reservations.counts import Count
 from oms_workers.reservations.models import Location, Stock
-from oms_workers.reservations.movements import Key
+from oms_workers.reservations.stock import Key
 from oms_workers.sets import Arrays, column, fetch, for_change, one_of
 
 #: What a location has to have from the first; a file that changes it may leave them out.
@@ -231,8 +231,8 @@ def load_stock(
     given = {key: _count(spec) for key, spec in wanted.items()}
     absent = _absent(given, {codes.id_of(each.location): each.counted_at for each in complete}, at)
 
-    def refuse_older(last: Mapping[Key, datetime]) -> None:
-        refuse(_older(specs, codes, last))
+    def refuse_older(last: Mapping[Key, datetime], summed: Mapping[Key, datetime]) -> None:
+        refuse(_older(specs, codes, last, summed))
 
     return counts.write({**given, **absent}, at=at, check=refuse_older)
 
@@ -293,11 +293,20 @@ def _misfits_of_stock(
             yield Misfit(row, "counted_at", _said(spec.counted_at), problem)
 
 
-def _older(specs: Sequence[StockSpec], codes: Codes, last: Mapping[Key, datetime]) -> Iterator[Misfit]:
+def _older(
+    specs: Sequence[StockSpec],
+    codes: Codes,
+    last: Mapping[Key, datetime],
+    summed: Mapping[Key, datetime],
+) -> Iterator[Misfit]:
     for row, spec in enumerate(specs):
-        before = last.get((spec.sku, codes.id_of(spec.location)))
+        key = (spec.sku, codes.id_of(spec.location))
+        before, until = last.get(key), summed.get(key)
         if spec.counted_at is not None and before is not None and spec.counted_at < before:
             problem = f"is older than the last count, of {_said(before)}; leave it out"
+            yield Misfit(row, "counted_at", _said(spec.counted_at), problem)
+        elif spec.counted_at is not None and until is not None and spec.counted_at < until:
+            problem = f"is older than movements that were summed up, until {_said(until)}; count it again"
             yield Misfit(row, "counted_at", _said(spec.counted_at), problem)
 
 

@@ -35,7 +35,7 @@ class Meaning(StrEnum):
 
 
 class MovementKind(StrEnum):
-    """Why a counter of stock has changed; `movements.EFFECTS` says which."""
+    """Why a counter of stock has changed; `stock.EFFECTS` says which."""
 
     RESERVED = "reserved"
     RELEASED = "released"

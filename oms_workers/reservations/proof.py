@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from peewee import JOIN, Case, Entity, fn
 
 from oms_workers.reservations.models import MovementKind, Stock, StockMovement
-from oms_workers.reservations.movements import EFFECTS, Key, kinds_that_change
+from oms_workers.reservations.stock import EFFECTS, Key, kinds_that_change
 from oms_workers.sets import Arrays, among, fetch
 
 #: Stocks whose movements are read one by one in one go.
@@ -124,7 +124,8 @@ def _noted(keys: Sequence[Key]) -> dict[Key, list[_Noted]]:
     query = (
         moved.select(*columns, fn.DATE(moved.at).alias("day"))
         .join(wanted, on=wanted.matches(moved, "sku", "location_id"))
-        .order_by(moved.id)
+        # What was summed up is older than all that was not.
+        .order_by(moved.summed_rows.is_null(), moved.id)
     )
     found: dict[Key, list[_Noted]] = {}
     for row in fetch(query, _Noted):
@@ -145,7 +146,8 @@ def first_difference(noted: Sequence[_Noted], counter: str) -> tuple[date | None
     """The day on which a counter was last seen to be the sum of its movements, and the first one after it on
     which it was seen not to be.
 
-    Each movement has the counter after it. A row of an earlier release does not, and shows nothing.
+    Each movement has the counter after it. A row of an earlier release, or the sum of older rows, does not,
+    and shows nothing.
     """
     total, right, wrong = 0, None, None
     for row in noted:

@@ -9,8 +9,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from oms_workers.reservations.models import MovementKind, Reservation
-from oms_workers.reservations.movements import Movement, move
-from oms_workers.reservations.stock import add_missing, lock
+from oms_workers.reservations.stock import Movement, add_missing, lock, move
 from oms_workers.sets import column, fetch, for_change, one_of
 
 

@@ -126,6 +126,22 @@ def test_a_count_that_is_older_than_the_last_one_is_refused_by_name(feed: Feed) 
     assert chairs() == (2, 0)
 
 
+def test_a_count_that_is_older_than_what_was_summed_up_is_refused_by_name(feed: Feed) -> None:
+    load_merchant(PLACES, {("CHAIR", "GEBZE"): 3}, GREEDY)
+    counted_at = an_hour_ago()
+    order_chairs(1)
+    run_command("P1-1", "COMPLETE_PACKAGING", actor="tests")
+    execute("UPDATE stock_movements SET summed_rows = 1 WHERE kind = 'consumed'")
+
+    with pytest.raises(LoadError, match="is older than movements that were summed up, until"):
+        feed.says(3, counted_at).loads()
+
+    assert chairs() == (2, 0)
+    feed.says(4, database_now()).loads()
+    assert chairs() == (4, 0)
+    assert_books_balance()
+
+
 def test_a_count_from_the_future_is_refused_by_name(feed: Feed) -> None:
     load_merchant(PLACES, {("CHAIR", "GEBZE"): 3}, GREEDY)
     soon = database_now() + timedelta(minutes=5)

@@ -105,6 +105,22 @@ def test_a_row_of_an_earlier_release_shows_nothing() -> None:
     assert found() == [("on_hand", 9, 4, date(2026, 11, 1), None)]
 
 
+def test_what_was_summed_up_comes_before_the_rest() -> None:
+    """As retention does: the sum is a new row, with a higher number."""
+    execute("DELETE FROM stock_movements WHERE kind = 'snapshot'")
+    execute(
+        """
+        INSERT INTO stock_movements (sku, location_id, quantity, kind, reason, at, summed_rows)
+        VALUES ('CHAIR', 1, 5, 'snapshot', 'the sum of older movements', %s, 1)
+        """,
+        (DAYS[0],),
+    )
+    assert unproven() == []
+    execute("UPDATE stock SET on_hand = 9")
+
+    assert found() == [("on_hand", 9, 4, date(2026, 11, 3), None)]
+
+
 def test_of_two_differences_the_last_one_counts() -> None:
     class Row:
         kind = MovementKind.RECEIVED

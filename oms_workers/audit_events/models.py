@@ -22,34 +22,19 @@ class AuditEvent(Table):
         table_name = "audit_events"
 
 
-class ArchivedAuditEvent(Table):
+class ArchivedAuditEvent(AuditEvent):
     """An event that was moved here, with its own id and uuid."""
 
     id = BigIntegerField(primary_key=True)
-    uuid = UUIDField()
-    at = DateTimeTZField()
-    actor = TextField()
-    object_type = TextField()
-    object_id = BigIntegerField()
-    action = TextField()
-    content = BinaryJSONField()
     archived_at = DateTimeTZField()
 
     class Meta:
         table_name = "archived_audit_events"
 
 
-class AuditTrail(Table):
+class AuditTrail(ArchivedAuditEvent):
     """Every event, archived or not: a view, to be read and never written."""
 
-    id = BigIntegerField(primary_key=True)
-    uuid = UUIDField()
-    at = DateTimeTZField()
-    actor = TextField()
-    object_type = TextField()
-    object_id = BigIntegerField()
-    action = TextField()
-    content = BinaryJSONField()
     archived_at = DateTimeTZField(null=True)
 
     class Meta:

@@ -17,7 +17,11 @@ def models() -> list[type[Model]]:
     for module in pkgutil.walk_packages(oms_workers.__path__, "oms_workers."):
         if module.name.endswith(".models"):
             importlib.import_module(module.name)
-    return Table.__subclasses__()
+    return _below(Table)
+
+
+def _below(model: type[Model]) -> list[type[Model]]:
+    return [each for direct in model.__subclasses__() for each in (direct, *_below(direct))]
 
 
 def test_every_model_has_the_columns_of_its_table(db: None) -> None:

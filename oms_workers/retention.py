@@ -225,9 +225,19 @@ def oldest_of_enough(limit: Retention) -> datetime | None:
 
     Counting that far takes a while, so ask only where PostgreSQL's estimate says that there are more.
     """
-    newest = limit.model.select(limit.moment).where(*limit.belongs(), ~limit.moment.is_null())
-    found = column(newest.order_by(limit.moment.desc()).offset(limit.most_rows - 1).limit(1))
+    found = _moment_after(limit, limit.most_rows - 1)
     return found[0] if found else None
+
+
+def has_more(limit: Retention, than: int) -> bool:
+    """Whether there are more of the rows that are meant. It counts: ask where the estimate says so."""
+    return bool(_moment_after(limit, than))
+
+
+def _moment_after(limit: Retention, rows: int) -> list[datetime]:
+    """The moment of the newest row but so many, if there is one."""
+    newest = limit.model.select(limit.moment).where(*limit.belongs(), ~limit.moment.is_null())
+    return column(newest.order_by(limit.moment.desc()).offset(rows).limit(1))
 
 
 def is_behind(limit: Retention, now: datetime) -> bool:

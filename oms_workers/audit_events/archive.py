@@ -18,11 +18,13 @@ ARCHIVE_OLD_AUDIT_EVENTS = "django_audit_events.tasks.archive_old_audit_events"
 #: A statement of so many events takes some 0.1 s, and nobody waits for them.
 BATCH = 10_000
 
-_COLUMNS = ("id", "uuid", "at", "actor", "object_type", "object_id", "action", "content")
+_COLUMNS = tuple(AuditEvent._meta.columns)
 
 
 def _move(limit: Retention, chosen: Any) -> Any:
     """The statement that moves a batch: from its first event's time to its last one's, those included.
+
+    So all events of one instant move together: those of one block of the door, which are bounded.
 
     Events are never changed, so that nothing has to be locked, which would double the work. Where another
     process moves some of them first, these are moved once.

@@ -100,7 +100,7 @@ def history_of(name: str, *, since: datetime | None, limit: int) -> History:
 def _by_id(name: str) -> list[Audited]:
     """An object of which only events are left."""
     kind, _, digits = name.partition(":")
-    if not (digits.isascii() and digits.isdigit() and int(digits) <= _MOST_ID):
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= 19 and int(digits) <= _MOST_ID):
         return []
     event = AuditTrail
     of_it = event.select(event.id).where(event.object_type == kind, event.object_id == int(digits))

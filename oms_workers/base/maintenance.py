@@ -10,7 +10,8 @@ import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple
 
 import psycopg
 from psycopg import sql
@@ -67,6 +68,12 @@ class _Relation:
     kind: str
 
 
+class _Measured(NamedTuple):
+    dead: int
+    bytes: int
+    at: datetime
+
+
 def maintain(run: Run, names: Iterable[str]) -> dict[str, Any]:
     """Vacuum and analyze these tables; returns how many were done and skipped, and what became of each."""
     found: list[Maintained] = []
@@ -115,7 +122,7 @@ def _maintain_safely(run: Run, session: psycopg.Connection[Any], name: str) -> M
             "Dead rows had to stay: %s of %s, which %s may still see.",
             maintained.dead_after,
             name,
-            maintained.holder or "a session that is not shown to us",
+            maintained.holder or "a session that has ended, or is not shown to us,",
         )
     return maintained
 
@@ -135,14 +142,15 @@ def _maintain(run: Run, session: psycopg.Connection[Any], name: str) -> Maintain
     if relation.kind not in _VACUUMED:
         what = _OTHERS.get(relation.kind, "no table")
         return Maintained(name, skipped=f"it is {what}, and only tables can be vacuumed")
-    dead_before, bytes_before = _measure(session, relation)
+    dead_before, bytes_before, begun_at = _measure(session, relation)
     report = _vacuum(run, session, relation)
-    dead_after, bytes_after = _measure(session, relation)
-    if report.skipped is not None:
+    dead_after, bytes_after, _ = _measure(session, relation)
+    # What was vacuumed was not skipped, whatever else the server warns of.
+    if report.skipped is not None and report.removed is None:
         return Maintained(name, skipped=report.skipped, dead_before=dead_before, bytes_before=bytes_before)
     if report.removed is not None and report.left is not None:
         dead_before, dead_after = report.removed + report.left, report.left
-    holder = oldest_holder(session) if dead_after else None
+    holder = oldest_holder(session, before=begun_at) if dead_after else None
     return Maintained(
         name,
         dead_before=dead_before,
@@ -177,12 +185,13 @@ def _unknown(session: psycopg.Connection[Any], name: str) -> str:
     return f"no table is called so, see DB_MAINTENANCE_TABLES{hint}"
 
 
-def _measure(session: psycopg.Connection[Any], relation: _Relation) -> tuple[int, int]:
-    """The table's dead rows, as the server's statistics have them, and its bytes with its indexes."""
+def _measure(session: psycopg.Connection[Any], relation: _Relation) -> _Measured:
+    """The table's dead rows by the server's statistics, its bytes with its indexes, and the time."""
     # SQL: the server's statistics have no models, and this connection is outside the pool.
     found = session.execute(
         """
-        SELECT coalesce(n_dead_tup, 0), pg_total_relation_size(pg_class.oid)
+        SELECT coalesce(max(n_dead_tup), 0), coalesce(max(pg_total_relation_size(pg_class.oid)), 0),
+               clock_timestamp()
         FROM pg_class
         JOIN pg_namespace ON pg_namespace.oid = relnamespace
         LEFT JOIN pg_stat_all_tables ON relid = pg_class.oid
@@ -190,7 +199,8 @@ def _measure(session: psycopg.Connection[Any], relation: _Relation) -> tuple[int
         """,
         (relation.schema, relation.name),
     ).fetchone()
-    return (0, 0) if found is None else (found[0], found[1])
+    assert found is not None, "a query of aggregates always has a row"
+    return _Measured(*found)
 
 
 def _vacuum(run: Run, session: psycopg.Connection[Any], relation: _Relation) -> VacuumReport:

@@ -1,6 +1,5 @@
 """`oms rejects`: the orders that could not come in, to be tried again or dismissed."""
 
-import getpass
 import sys
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -11,6 +10,7 @@ import typer
 import settings
 from oms_workers.cli.arguments import text
 from oms_workers.cli.listing import SHOWN, AsJson, Limit, Since, print_listing, since_when
+from oms_workers.cli.operators import operator
 from oms_workers.cli.output import age, print_json
 from oms_workers.cli.program import begin
 from oms_workers.database import connection, database_now, transaction
@@ -100,7 +100,7 @@ def _keys(names: Sequence[str]) -> list[str]:
 
 def _dismiss(keys: Sequence[str], reason: str, now: datetime, *, as_json: bool) -> None:
     with transaction():
-        dismiss(keys, by=f"operator {getpass.getuser()}", reason=reason, now=now)
+        dismiss(keys, by=operator(), reason=reason, now=now)
     _say(dict.fromkeys(keys, "dismissed"), as_json=as_json)
 
 

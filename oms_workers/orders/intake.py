@@ -23,7 +23,13 @@ from oms_workers.orders.parsing import (
     parse,
     raw_modification_of,
 )
-from oms_workers.orders.rejections import Reject, forget_rejections, reject, rejected_versions
+from oms_workers.orders.rejections import (
+    Reject,
+    forget_rejections,
+    note_dismissed,
+    reject,
+    rejected_versions,
+)
 from oms_workers.orders.states import ORDER
 from oms_workers.orders.updates import IntakeOutcome, fields_of, insert_lines, said_of, update_orders
 from oms_workers.sets import fetch, one_of
@@ -98,14 +104,17 @@ def seen_before(payloads: Sequence[Any], *, now: datetime) -> dict[int, IntakeOu
     modified, and rejected ones that are not due."""
     keys = [key_of(payload) for payload in payloads]
     stored, rejected = _stored_versions(keys), rejected_versions(keys)
-    seen = {}
+    seen, dismissed = {}, []
     for position, (key, payload) in enumerate(zip(keys, payloads, strict=True)):
         modified_at = modification_of(payload)
         version = rejected.get(key)
         if version is not None and version.is_done_with(raw_modification_of(payload), now):
             seen[position] = IntakeOutcome.REJECTED
+            if version.dismissed_at is not None:
+                dismissed.append(key)
         elif modified_at is not None and stored.get(key) == modified_at:
             seen[position] = IntakeOutcome.UNCHANGED
+    note_dismissed(dismissed, now=now)
     return seen
 
 

@@ -98,6 +98,14 @@ def reject(rejects: Sequence[Reject], *, now: datetime) -> None:
     insertion.on_conflict(conflict_target=[RejectedOrder.omnitron_id], preserve=preserved).execute()
 
 
+def note_dismissed(keys: Sequence[str], *, now: datetime) -> None:
+    """Omnitron still offers these, so that their dismissals are kept. It is noted once a day."""
+    if keys:
+        old = RejectedOrder.last_seen_at < now - timedelta(days=1)
+        update = RejectedOrder.update({RejectedOrder.last_seen_at: now})
+        update.where(one_of(RejectedOrder.omnitron_id, keys), old).execute()
+
+
 def forget_rejections(keys: Sequence[str]) -> None:
     """Delete the rejections of orders that are stored now, or that nobody will get any more."""
     if keys:

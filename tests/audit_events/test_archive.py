@@ -240,9 +240,22 @@ def until(found: Callable[[], object]) -> None:
 def test_two_at_once_share_the_events(db: None, slow_archive: Any) -> None:
     store_events(200, first=BOUNDARY - timedelta(days=3))
     before = everywhere()
-    both = [slow_archive(), slow_archive()]
+    with psycopg.connect(**connection_parameters(settings.current())) as other:
+        # What both are to move first is not free, so that both wait with it in their hands.
+        other.execute(
+            """
+            INSERT INTO archived_audit_events
+            SELECT *, now() FROM audit_events ORDER BY at OFFSET 4 LIMIT 1
+            """
+        )
+        both = [slow_archive(), slow_archive()]
+        until(lambda: len(rows("SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'")) >= 2)
+        other.rollback()
+    for process in both:
+        process.stdin.write("\n" * 50)
+        process.stdin.flush()
 
-    said = [process.communicate("\n" * 50, timeout=30)[0].splitlines()[-1] for process in both]
+    said = [process.communicate(timeout=30)[0].splitlines()[-1] for process in both]
 
     moved = [int(line.removeprefix("moved ")) for line in said]
     assert sum(moved) == 200

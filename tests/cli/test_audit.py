@@ -112,7 +112,9 @@ def test_an_object_that_is_gone_is_asked_for_by_type_and_id(oms) -> None:
     assert "cancelled" in said
 
 
-@pytest.mark.parametrize("name", ["nothing", "plan:43", "plan:", ":1", "plan:9999999999999999999", "plan:٤"])
+@pytest.mark.parametrize(
+    "name", ["nothing", "plan:43", "plan:", ":1", "plan:9999999999999999999", "plan:٤", "plan:" + "9" * 5000]
+)
 def test_what_is_unknown_is_an_error_that_says_how_to_ask(oms, name: str) -> None:
     ended = oms("audit", name)
 

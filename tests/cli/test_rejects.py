@@ -126,7 +126,7 @@ def test_one_is_dismissed_with_a_reason_and_can_be_taken_up_again(oms, hub: Hub)
     assert [each["omnitron_id"] for each in listed(oms)] == ["8"]
     (dismissed,) = listed(oms, "--dismissed")
     assert (dismissed["omnitron_id"], dismissed["dismissed_reason"]) == ("7", "a test order")
-    assert dismissed["dismissed_by"].startswith("operator ")
+    assert dismissed["dismissed_by"].startswith("operator:")
     assert "a test order, says operator" in oms("rejects", "--dismissed").output
     waiting = json.loads(oms("status", "--json").output)["backlog"]
     assert [line["count"] for line in waiting if line["state"] == "orders rejected"] == [1]

@@ -1,6 +1,7 @@
 """The size and growth of our tables, and the warning of one that is not cleaned as fast as it grows."""
 
 import json
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -11,6 +12,7 @@ from oms_workers.cli import status
 from oms_workers.database import database_now, execute, rows
 from oms_workers.operation.tables import find_growing, tables
 from oms_workers.retention import registered_tables
+from tests.orders.samples import an_order, store_orders
 
 DAY = timedelta(days=1)
 
@@ -139,3 +141,22 @@ def test_a_plan_whose_trace_is_gone_is_still_explained(oms: Any, package: str) -
 
     assert "attempt 1" in said
     assert "Its trace is not kept any more; see PLAN_TRACES_DAYS." in said
+
+
+def test_rows_that_are_not_meant_count_for_no_limit(oms: Any, configure: Callable[..., Any]) -> None:
+    configure(PLAN_TRACES_MAX_ROWS=1_000)
+    store_orders(an_order(7))
+    plans = """
+        INSERT INTO order_execution_plans (order_id, state, attempt, context, created_at)
+        SELECT id, 'completed', n, %s, now() FROM orders, generate_series(1, 1200) AS n
+    """
+    execute(plans, ("{}",))
+    execute("ANALYZE order_execution_plans")
+    now = database_now()
+    assert [*find_growing(tables(now), now)] == []
+
+    execute(plans.replace("n, %s", "n + 1200, %s"), ('{"rules": []}',))
+    execute("ANALYZE order_execution_plans")
+
+    (said,) = find_growing(tables(now), now)
+    assert "PLAN_TRACES_MAX_ROWS=1000" in said

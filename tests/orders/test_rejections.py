@@ -217,3 +217,16 @@ def test_one_pull_asks_for_so_many_rejects_that_are_not_offered(
         left.append(len(rejects()))
 
     assert left == [4, 1, 0]
+
+
+def test_a_dismissal_is_kept_for_as_long_as_the_hub_offers_the_order(hub: Hub, pull: Pull) -> None:
+    hub.add(without_items(7))
+    pull()
+    dismiss(["7"], by="tests", reason="a test order", now=datetime.now(UTC))
+    execute("UPDATE rejected_orders SET last_seen_at = now() - interval '91 days'")
+
+    pull()
+
+    reject = rejects()["7"]
+    assert reject.dismissed_at is not None
+    assert datetime.now(UTC) - reject.last_seen_at < timedelta(hours=1)

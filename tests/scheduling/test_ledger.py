@@ -1,5 +1,6 @@
 """The ledger, against a real PostgreSQL: which slots run, and what the others become."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
@@ -216,3 +217,28 @@ def test_pruning_keeps_thirty_days_and_each_task_s_newest() -> None:
 
     assert retention.prune(retention.RUNS, now) == 2
     assert [row.id for row in rows("SELECT id FROM scheduled_runs ORDER BY id")] == to_be_kept
+
+
+def test_pruning_leaves_only_so_many_rows(db: None, configure: Callable[..., object]) -> None:
+    now = database_now()
+    configure(SCHEDULED_RUNS_MAX_ROWS=1_000)
+    execute(
+        """
+        INSERT INTO scheduled_runs (task, slot, first_slot, state, trigger)
+        SELECT 'busy', moment, moment, 'succeeded', 'tick'
+        FROM generate_series(now() - interval '1006 minutes', now() - interval '1 minute', '1 minute') AS moment
+        """
+    )
+    execute("ANALYZE scheduled_runs")
+
+    assert retention.prune(retention.RUNS, now) == 6
+    (oldest,) = rows("SELECT now() - min(slot) AS age FROM scheduled_runs")
+    assert oldest.age < timedelta(minutes=1001)
+
+
+def test_a_worker_that_lives_is_not_forgotten(worker: str) -> None:
+    execute("INSERT INTO workers (id, host, pid, started_at) VALUES (%s, 'h', 1, now())", (DEAD,))
+    execute("UPDATE workers SET started_at = now() - interval '31 days'")
+
+    assert retention.prune(retention.WORKERS, database_now()) == 1
+    assert [row.id for row in rows("SELECT id FROM workers")] == [worker]

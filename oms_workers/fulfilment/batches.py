@@ -6,9 +6,9 @@ that cannot be written is put off. `Source` is what differs between the two.
 
 import logging
 import time
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
@@ -26,7 +26,7 @@ from oms_workers.database import (
     transaction,
 )
 from oms_workers.fulfilment.commit import commit_plans
-from oms_workers.fulfilment.line_up import MOST_AHEAD, Key, line_up
+from oms_workers.fulfilment.line_up import MOST_AHEAD, PLANNERS_AHEAD, Key, Queue, line_up
 from oms_workers.fulfilment.planner_input import (
     NoDefaultLocationError,
     PlannerInput,
@@ -55,7 +55,7 @@ MOST_CELLS = 250_000
 MAX_LOSSES = 5
 
 
-class Source(ABC):
+class Source(Queue):
     """Where the orders of a run come from, and what becomes of them besides their plans.
 
     `actor` is the task's path, and `batch` how many orders one transaction takes.
@@ -79,14 +79,6 @@ class Source(ABC):
     @abstractmethod
     def line_up(self, most: int, now: datetime) -> Sequence[Key]:
         """What was claimed last, and up to `most` that are more urgent and others have claimed, in order."""
-
-    @abstractmethod
-    def demand_of(self, keys: Sequence[Key]) -> Mapping[str, int]:
-        """The units by sku that these want together."""
-
-    @abstractmethod
-    def read_others(self, keys: Sequence[Key], now: datetime) -> list[OrderToPlan]:
-        """Those of them that still wait, which others have claimed, to be planned before one's own."""
 
     @abstractmethod
     def advance(self, limit: int) -> None:
@@ -125,14 +117,16 @@ class Source(ABC):
 class Progress:
     """What a run has done so far.
 
-    `most` is how many orders a batch has, and `claimed` are those of the batch at hand. `slowest` is the one
-    of them whose planning took most seconds. `singly` is how many are still planned one by one, after a batch
-    that could not be written. `losses` counts by order how often others took its stock.
+    `most` is how many orders a batch has, and `claimed` are those of the batch at hand. `reached` is how many
+    of these were planned before the time was up, and `slowest` the one whose planning took most seconds.
+    `singly` is how many are still planned one by one, after a batch that could not be written. `losses`
+    counts by order how often others took its stock.
     """
 
     counts: Counter[str]
     most: int = 1
     claimed: Sequence[Key] = ()
+    reached: int = 0
     slowest: tuple[float, Key] | None = None
     singly: int = 0
     losses: Counter[Key] = field(default_factory=Counter)
@@ -145,13 +139,18 @@ class _Batch(NamedTuple):
     losers: Sequence[Key] = ()
 
 
+def orders_of_a_batch(most: int) -> int:
+    """How many orders are planned together, `most` where there are few locations."""
+    return min(most, max(1, MOST_CELLS // max(1, count_locations())))
+
+
 def plan_in_batches(run: Run, source: Source, progress: Progress) -> dict[str, int]:
     """Plan until the source has nothing left or the run has to stop; returns what was counted.
 
     Without a default location nothing is planned: what waits goes on waiting, and is counted.
     """
     with connection():
-        progress.most = min(source.batch, max(1, MOST_CELLS // max(1, count_locations())))
+        progress.most = orders_of_a_batch(source.batch)
         try:
             while source.look():
                 _plan_batch(source, progress)
@@ -191,6 +190,7 @@ def _plan_batch(source: Source, progress: Progress) -> None:
 
 def _claim_plan_commit(source: Source, progress: Progress, limit: int) -> _Batch:
     counts: Counter[str] = Counter()
+    progress.reached = 0
     with transaction():
         now = database_now()
         progress.claimed = source.claim(limit, now)
@@ -198,7 +198,7 @@ def _claim_plan_commit(source: Source, progress: Progress, limit: int) -> _Batch
             return _Batch(counts)
         orders = source.read(now)
         with Door(source.actor, now) as door:
-            planner_input, queue = _read_input(source, orders, now)
+            planner_input, queue = _read_input(source, progress, orders, now)
             plans = [
                 plan
                 for order in _in_time(queue, progress)
@@ -214,10 +214,10 @@ def _claim_plan_commit(source: Source, progress: Progress, limit: int) -> _Batch
 
 
 def _read_input(
-    source: Source, orders: Sequence[OrderToPlan], now: datetime
+    source: Source, progress: Progress, orders: Sequence[OrderToPlan], now: datetime
 ) -> tuple[PlannerInput, Iterable[OrderToPlan]]:
     """What a batch is planned with, and its orders in turn; usually no others are more urgent."""
-    keys = source.line_up(MOST_AHEAD, now)
+    keys = source.line_up(min(MOST_AHEAD, PLANNERS_AHEAD * progress.most), now)
     if len(keys) > len(orders):
         return line_up(source, keys, orders, now)
     return read_planner_input({line.sku for order in orders for line in order.lines}), orders
@@ -229,6 +229,7 @@ def _in_time(orders: Iterable[OrderToPlan], progress: Progress) -> Iterator[Orde
     for order in orders:
         begun = time.monotonic()
         yield order
+        progress.reached += 1
         taken = (time.monotonic() - begun, order.key)
         progress.slowest = taken if progress.slowest is None else max(progress.slowest, taken, key=_seconds)
         if time.monotonic() > deadline:
@@ -266,6 +267,7 @@ def _put_off_claimed(source: Source, progress: Progress, error: Exception) -> _B
         logger.error("The plan of %s cannot be written: %s", _name_of(key), error)
         problem = f"{_name_of(key)} cannot be put off and is tried again by the next run"
         guarded(_put_off, source, key, str(error), problem=problem)
+    progress.reached = len(progress.claimed)
     return _Batch(Counter(failed=len(progress.claimed)))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from oms_workers.audit_events.door import Door
 from oms_workers.database import connection, database_now
-from oms_workers.fulfilment.batches import Progress, Source, plan_in_batches
+from oms_workers.fulfilment.batches import Progress, Source, orders_of_a_batch, plan_in_batches
 from oms_workers.fulfilment.line_up import Key
 from oms_workers.fulfilment.orders_to_plan import CLAIMED_ORDER, ClaimedOrder, demand_of_orders, read_orders
 from oms_workers.fulfilment.planner_input import has_default_location
@@ -40,7 +40,7 @@ def plan_waiting_orders(run: Run) -> dict[str, int]:
 def more_than_a_batch() -> bool:
     """Whether more orders wait than one transaction takes, so that others should help."""
     with connection():
-        return exists(_due(database_now(), Order.id).offset(BATCH))
+        return exists(_due(database_now(), Order.id).offset(orders_of_a_batch(BATCH)))
 
 
 def wants_help() -> bool:
@@ -85,8 +85,10 @@ class WaitingOrders(Source):
         ids = _most_urgent(len(claimed), now)
         if {*ids} != claimed:
             ids = _most_urgent(len(claimed) + most, now)
-            last = max((place for place, id_ in enumerate(ids) if id_ in claimed), default=-1)
-            ids = ids[: last + 1]
+            if not claimed <= {*ids}:
+                # Those that are further behind come after all of these.
+                ids = [*dict.fromkeys([*ids, *(order.id for order in self._claimed)])]
+            ids = ids[: max(place for place, id_ in enumerate(ids) if id_ in claimed) + 1]
         return [(id_, None) for id_ in ids]
 
     def demand_of(self, keys: Sequence[Key]) -> Mapping[str, int]:

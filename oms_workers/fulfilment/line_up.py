@@ -11,34 +11,39 @@ takes is missing for another.
 
 import logging
 import time
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from oms_workers.fulfilment.planner_input import PlannerInput, read_planner_input
 from oms_workers.fulfilment.planning.planner import Planner
-from oms_workers.fulfilment.planning.plans import OrderToPlan
+from oms_workers.fulfilment.planning.plans import OrderToPlan, wanted
 
 logger = logging.getLogger(__name__)
 
 #: An order, and the package of it that is planned again, by their ids.
 Key = tuple[int, int | None]
 
-#: Orders that may go before a batch: those of ten other planners. A batch that is further behind competes
-#: with these only.
+#: Orders that may go before a batch: those of so many other planners, and this number at the most. A batch
+#: that is further behind competes with these only.
+PLANNERS_AHEAD = 10
 MOST_AHEAD = 5_000
 
-#: How long they may be planned, since each planner of their own does it too. Those that are left are ignored.
+#: How long they may be planned, since each planner of their own does it too. Those that are left are ignored,
+#: and the log says how many.
 AHEAD_SECONDS = 2.0
 
 
-class Queue(Protocol):
+class Queue(ABC):
     """Where a batch comes from, asked about the orders of others that stand before it."""
 
+    @abstractmethod
     def demand_of(self, keys: Sequence[Key]) -> Mapping[str, int]:
         """The units by sku that these want together."""
 
+    @abstractmethod
     def read_others(self, keys: Sequence[Key], now: datetime) -> list[OrderToPlan]:
         """Those of them that still wait, not locked, to be planned."""
 
@@ -57,7 +62,9 @@ def line_up(queue: Queue, keys: Sequence[Key], orders: Sequence[OrderToPlan], no
     """
     mine = {order.key for order in orders}
     ahead = [key for key in keys if key not in mine]
-    demand = _demand(orders) + Counter(queue.demand_of(ahead))
+    demand = Counter(wanted([line for order in orders for line in order.lines])) + Counter(
+        queue.demand_of(ahead)
+    )
     planner_input = read_planner_input(demand)
     scarce = planner_input.planner.scarce(demand)
     may_fill_up = planner_input.planner.may_fill_up(len(keys))
@@ -76,12 +83,20 @@ def _behind(
     before: Mapping[Key, Sequence[OrderToPlan]], orders: Sequence[OrderToPlan], planner: Planner
 ) -> Iterator[OrderToPlan]:
     """Each order, when those that go before it have taken what is theirs."""
-    deadline = time.monotonic() + AHEAD_SECONDS
+    deadline, ignored = time.monotonic() + AHEAD_SECONDS, 0
     for order in orders:
         for other in before.get(order.key, ()):
             if time.monotonic() < deadline:
                 _anticipate(planner, other)
+            else:
+                ignored += 1
         yield order
+    if ignored:
+        logger.warning(
+            "%s more urgent orders of other workers were not planned ahead of a batch: %s s were spent.",
+            ignored,
+            AHEAD_SECONDS,
+        )
 
 
 def _places(
@@ -96,14 +111,6 @@ def _places(
         elif key in mine:
             before[key], waiting = waiting, []
     return before
-
-
-def _demand(orders: Sequence[OrderToPlan]) -> Counter[str]:
-    demand: Counter[str] = Counter()
-    for order in orders:
-        for line in order.lines:
-            demand[line.sku] += line.quantity
-    return demand
 
 
 def _anticipate(planner: Planner, order: OrderToPlan) -> None:

@@ -17,8 +17,8 @@ from oms_workers.orders.models import (
     OrderItem,
 )
 from oms_workers.packages.exclusions import exclusions_of
-from oms_workers.packages.models import Package, PackageItem, PackageState
-from oms_workers.sets import fetch, one_of
+from oms_workers.packages.models import UNPLANNED_STATES, Package, PackageItem, PackageState
+from oms_workers.sets import among, fetch, one_of
 
 
 class ClaimedOrder(NamedTuple):
@@ -146,9 +146,9 @@ def demand_of_orders(order_ids: Sequence[int]) -> dict[str, int]:
 
 
 def demand_of_packages(package_ids: Sequence[int]) -> dict[str, int]:
-    """The units by sku of what is in these packages."""
+    """The units by sku of what waits for another plan in these packages."""
     query = PackageItem.select(PackageItem.sku, fn.SUM(PackageItem.quantity).cast("int").alias("units"))
-    query = query.where(one_of(PackageItem.package, package_ids))
+    query = query.where(one_of(PackageItem.package, package_ids), among(PackageItem.state, UNPLANNED_STATES))
     return dict(fetch(query.group_by(PackageItem.sku), _Units))
 
 

@@ -52,9 +52,14 @@ def replan_packages(
     a package has to wait; None is any.
     Returns how many were looked at, replanned, into how many packages, and without success.
     """
-    progress = Progress(Counter(looked_at=0, replanned=0, packages=0, without_success=0))
+    progress = new_progress()
     source = UnplannedPackages(run, tuple(states), actor, max_attempts, progress, skus=skus)
     return plan_in_batches(run, source, progress)
+
+
+def new_progress() -> Progress:
+    """The progress of a run that plans packages again, and has not begun."""
+    return Progress(Counter(looked_at=0, replanned=0, packages=0, without_success=0))
 
 
 class UnplannedPackages(Source):
@@ -128,9 +133,12 @@ class UnplannedPackages(Source):
         return read_packages(packages, orders, now)
 
     def advance(self, limit: int) -> None:
-        claimed = {package.id for package in self._packages}
-        self._passed_over += [each for each in self._candidates[:limit] if each.package_id not in claimed]
-        self._candidates = self._candidates[limit:]
+        """What the batch did not come to is next."""
+        walked, claimed = self._candidates[:limit], {package.id for package in self._packages}
+        left = {package.id for package in self._packages[self._progress.reached :]}
+        self._passed_over += [each for each in walked if each.package_id not in claimed]
+        unreached = [each for each in walked if each.package_id in left]
+        self._candidates = [*unreached, *self._candidates[limit:]]
 
     def width(self, limit: int) -> int:
         return len(self._candidates[:limit])

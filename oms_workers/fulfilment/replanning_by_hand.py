@@ -4,8 +4,7 @@ They are planned by the rules of `replanning`, but for one: it does not matter w
 from the last one. An attempt by hand never makes a package unavailable.
 """
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import NamedTuple
 
@@ -16,7 +15,7 @@ from oms_workers.fulfilment.batches import WAITING_FOR_DEFAULT_LOCATION, Progres
 from oms_workers.fulfilment.candidates import Candidate
 from oms_workers.fulfilment.models import OrderExecutionPlan, PlanState
 from oms_workers.fulfilment.planner_input import NoDefaultLocationError
-from oms_workers.fulfilment.replanning import UnplannedPackages
+from oms_workers.fulfilment.replanning import UnplannedPackages, new_progress
 from oms_workers.fulfilment.transfer_replanning import replan_transfers
 from oms_workers.orders.models import Order, OrderState
 from oms_workers.orders.naming import is_called, refuse_ambiguity
@@ -29,7 +28,7 @@ from oms_workers.packages.models import (
     TransferState,
 )
 from oms_workers.scheduling.run import Run
-from oms_workers.sets import among, fetch, one_of
+from oms_workers.sets import among, columns_of, fetch, one_of
 
 #: Longer than planning all that a command line can name takes.
 BUDGET = timedelta(minutes=5)
@@ -62,6 +61,7 @@ class _Named(NamedTuple):
 class _Stopped(NamedTuple):
     number: str
     state: TransferState
+    package_id: int
 
 
 class _Replacement(NamedTuple):
@@ -88,42 +88,53 @@ def replan_by_hand(names: Sequence[str], *, actor: str) -> list[Replanned]:
     """
     with connection():
         named = {package.id: package for name in dict.fromkeys(names) for package in _find(name)}
-        progress = Progress(Counter(looked_at=0, replanned=0, packages=0, without_success=0))
-        run = Run(database_now(), budget=BUDGET)
-        counts = plan_in_batches(run, NamedPackages(run, [*named.values()], actor, progress), progress)
-        if WAITING_FOR_DEFAULT_LOCATION in counts:
-            raise NoDefaultLocationError
+        _plan(Run(database_now(), budget=BUDGET), named, actor)
         return _outcomes(named)
 
 
 def replan_location(code: str, *, actor: str) -> list[Replanned]:
     """Send elsewhere what waits at a location that is switched off, and say what became of each.
 
-    That are its packages that nobody has begun with, and the transfers that it should send. What finds no
-    other place waits for another plan. Raises `NotSwitchedOffError` and `NoDefaultLocationError`.
+    That are its packages that nobody has begun with, and the transfers that it should send. A package whose
+    transfer finds no other source is planned again too. What finds no other place waits for another plan.
+    Raises `NotSwitchedOffError`, and `NoDefaultLocationError` after all have left.
     """
     with connection():
         now = database_now()
         left, stopped = let_leave(find_closed_location(code), actor=actor, at=now)
-        named = {package.id: package for package in _select(one_of(Package.id, left)) if _waits(package)}
-        progress = Progress(Counter(looked_at=0, replanned=0, packages=0, without_success=0))
         run = Run(database_now(), budget=BUDGET)
-        counts = plan_in_batches(run, NamedPackages(run, [*named.values()], actor, progress), progress)
         replan_transfers(run)
-        if WAITING_FOR_DEFAULT_LOCATION in counts:
-            raise NoDefaultLocationError
-        return [*_outcomes(named), *_outcomes_of_transfers(stopped)]
+        transfers = _stopped(stopped)
+        ids = [*left, *(transfer.package_id for transfer in transfers)]
+        named = {package.id: package for package in _select(one_of(Package.id, ids)) if _waits(package)}
+        _plan(run, named, actor)
+        of_packages = dict(zip(named, _outcomes(named), strict=True))
+        return [
+            *of_packages.values(),
+            *(_outcome_of_transfer(transfer, of_packages.get(transfer.package_id)) for transfer in transfers),
+        ]
 
 
-def _outcomes_of_transfers(transfer_ids: Sequence[int]) -> list[Replanned]:
-    query = TransferOrder.select(TransferOrder.number, TransferOrder.state)
-    found = fetch(query.where(one_of(TransferOrder.id, transfer_ids)).order_by(TransferOrder.id), _Stopped)
-    return [
-        Replanned(transfer.number, "still out_of_stock: no other location has all of it", ())
-        if transfer.state is TransferState.OUT_OF_STOCK
-        else Replanned(transfer.number, "replanned", ())
-        for transfer in found
-    ]
+def _plan(run: Run, named: Mapping[int, _Named], actor: str) -> None:
+    progress = new_progress()
+    counts = plan_in_batches(run, NamedPackages(run, [*named.values()], actor, progress), progress)
+    if WAITING_FOR_DEFAULT_LOCATION in counts:
+        raise NoDefaultLocationError
+
+
+def _stopped(transfer_ids: Sequence[int]) -> list[_Stopped]:
+    query = TransferOrder.select(*columns_of(TransferOrder, _Stopped))
+    return fetch(query.where(one_of(TransferOrder.id, transfer_ids)).order_by(TransferOrder.id), _Stopped)
+
+
+def _outcome_of_transfer(transfer: _Stopped, package: Replanned | None) -> Replanned:
+    """`package` is what became of its package, where that needed another plan since no source was left."""
+    if package is not None:
+        return package._replace(number=transfer.number)
+    if transfer.state is TransferState.OUT_OF_STOCK:
+        outcome = "still out_of_stock: the other locations do not have all of it"
+        return Replanned(transfer.number, outcome, ())
+    return Replanned(transfer.number, "replanned", ())
 
 
 def _find(name: str) -> list[_Named]:

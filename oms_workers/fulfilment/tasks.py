@@ -1,6 +1,6 @@
 """The scheduled operations of fulfilment."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import settings
 from oms_workers.broker import job
@@ -53,14 +53,18 @@ def help_to_fulfil_waiting_orders() -> None:
 
 
 @job(PLAN_LATE_STOCK, time_limit=120_000)
-def plan_late_stock(skus: list[str]) -> None:
-    """Plan the packages that wait for skus which have just come, the most urgent first."""
+def plan_late_stock(skus: list[str], slot: str | None = None) -> None:
+    """Plan the packages that wait for skus which have just come, the most urgent first.
+
+    `slot` is the time of the first message, so that the messages that go on try no package twice.
+    """
     with connection():
-        run = Run(database_now(), budget=HELPER_BUDGET, lost=process.lost)
+        began = None if slot is None else datetime.fromisoformat(slot)
+        run = Run(database_now(), budget=HELPER_BUDGET, slot=began, lost=process.lost)
     # The tasks on schedule say when a package has been tried often enough.
     replan_packages(run, UNPLANNED_STATES, actor=PLAN_LATE_STOCK, max_attempts=0, skus=skus)
     if run.stopped_by is not None:
-        plan_late_stock.send(skus)
+        plan_late_stock.send(skus, run.slot.isoformat())
 
 
 def send_late_stock(skus: frozenset[str]) -> None:

@@ -76,6 +76,8 @@ def replan_transfers(run: Run) -> dict[str, int]:
                 if run.should_stop():
                     return counts
             last = batch[-1]
+            if run.should_stop():
+                break
     return counts
 
 

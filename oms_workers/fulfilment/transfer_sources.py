@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from datetime import datetime, timedelta
 from enum import Enum
+from functools import partial
 from typing import Any, NamedTuple
 
 from peewee import Value, fn
@@ -19,11 +20,26 @@ from oms_workers.fulfilment.planning.allocation import greedy
 from oms_workers.fulfilment.planning.locations import Ranked, Supply, Surroundings, points_of, rank
 from oms_workers.fulfilment.planning.plans import Available, LineToPlan, LocationToPlan, Parts
 from oms_workers.fulfilment.planning.scenarios import Rule, ScenarioSpec
-from oms_workers.fulfilment.planning.trace import RANKED_BEHIND, SOURCE, Verdicts, entry, table
+from oms_workers.fulfilment.planning.trace import (
+    RANKED_BEHIND,
+    SOURCE,
+    Verdicts,
+    entry,
+    entry_at,
+    refusal,
+    table,
+)
 from oms_workers.orders.models import Order
-from oms_workers.packages.models import ExcludedLocation, Package, PackageItem, TransferItem, TransferOrder
+from oms_workers.packages.models import (
+    ExcludedLocation,
+    Package,
+    PackageItem,
+    TransferItem,
+    TransferOrder,
+    TransferState,
+)
 from oms_workers.reservations.stock import available
-from oms_workers.sets import fetch, one_of
+from oms_workers.sets import among, fetch, one_of
 
 #: The verdicts on locations that pass the rule's filters.
 HAS_IT_NOW = "is where it is needed, and has it by now"
@@ -184,8 +200,7 @@ def _traced(parts: Parts, ranked: Ranked, supply: Supply, home: LocationToPlan |
         if location.id in chosen:
             verdicts.shown.append(entry(ranked[place], SOURCE))
         else:
-            shown = entry(ranked[place], RANKED_BEHIND) if verdicts.wants(RANKED_BEHIND) else None
-            verdicts.add(RANKED_BEHIND, shown)
+            verdicts.add(RANKED_BEHIND, partial(entry_at, ranked, place, RANKED_BEHIND))
     return verdicts
 
 
@@ -197,7 +212,7 @@ def _unable(
     for location in passed:
         if location.id not in asked:
             verdict = BARRED if location.id in barred else NOT_ALL_OF_IT
-            verdicts.add(verdict, {"location": location.code, "verdict": verdict})
+            verdicts.add(verdict, partial(refusal, location, verdict))
     return verdicts
 
 
@@ -247,7 +262,11 @@ def _tried(transfer_ids: Sequence[int], since: datetime) -> Any:
         own.select(own.transfer, tried.source.alias("location_id"))
         .join(tried_item, on=tried_item.package_item == own.package_item)
         .join(tried, on=tried.id == tried_item.transfer)
-        .where(one_of(own.transfer, transfer_ids), tried.changed_at > since)
+        .where(
+            one_of(own.transfer, transfer_ids),
+            among(tried.state, [TransferState.OUT_OF_STOCK, TransferState.CANCELLED]),
+            tried.changed_at > since,
+        )
         .distinct()
     )
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from peewee import fn
 
 from oms_workers.database import connection, transaction
+from oms_workers.fulfilment.candidates import RETRY_ANYWAY
 from oms_workers.fulfilment.models import Scenario
 from oms_workers.fulfilment.planning.plans import end_of_wait
 from oms_workers.fulfilment.planning.scenarios import RuleOutcome, ScenarioSpec
@@ -39,7 +40,8 @@ class _Asked(NamedTuple):
 def limit_waits(run: Run) -> int:
     """Say when the waits end of packages for which nothing is available, so that no attempt says it.
 
-    Each is asked once, and again after the scenarios have changed. Returns how many have an end now.
+    Each is asked again after the scenarios have changed, and as often as it is tried anyway. Returns how many
+    have an end now.
     """
     limited, last = 0, 0
     with connection():
@@ -48,7 +50,7 @@ def limit_waits(run: Run) -> int:
             return 0
         while not run.should_stop():
             with transaction():
-                packages = _unasked_after(last)
+                packages = _unasked_after(last, run.now)
                 asked = [_Asked(each.id, _end_of(each, scenarios)) for each in packages]
                 Package.update_set(asked, replanned_at=run.now)
             if not packages:
@@ -62,10 +64,14 @@ def _may_cancel(scenario: ScenarioSpec) -> bool:
     return any(rule.outcome is RuleOutcome.AUTO_CANCEL for rule in scenario.rules)
 
 
-def _unasked_after(last: int) -> list[_Waiting]:
-    """Packages whose wait has no end, and for which no attempt was made with the scenarios of now, locked."""
+def _unasked_after(last: int, now: datetime) -> list[_Waiting]:
+    """Packages whose wait has no end, and for which no attempt was made with the scenarios of now, locked.
+
+    An attempt that lost its stock to others has not said how long the package waits, so they are asked again.
+    """
     changed = Scenario.select(fn.MAX(Scenario.changed_at))
-    unasked = Package.replanned_at.is_null() | (Package.replanned_at < changed)
+    asked = Package.replanned_at
+    unasked = asked.is_null() | (asked < changed) | (asked < now - RETRY_ANYWAY)
     # The index packages_unplanned holds only what waits.
     query = (
         Package.select(Package.id, Package.changed_at, Order.facts, IS_RELEASED.alias("released"))

@@ -1,6 +1,7 @@
 """Late stock: a message asks at once for the packages that wait for it, the most urgent first."""
 
 import json
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import redis
 import oms_workers.packages.commands  # noqa: F401 - registers the commands
 from oms_workers.broker import Job
 from oms_workers.database import rows, transaction
-from oms_workers.fulfilment import late_stock, tasks
+from oms_workers.fulfilment import late_stock, replanning, tasks
 from oms_workers.fulfilment.tasks import plan_late_stock
 from oms_workers.operation.load_files import load_files
 from oms_workers.packages.commands.registry import run_command
@@ -162,3 +163,27 @@ def test_without_a_sku_nothing_follows(sent: list[Any]) -> None:
     note_rise([])
 
     assert sent == []
+
+
+def test_messages_that_go_on_try_each_package_once_and_end(
+    sent: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # With a quota somewhere, a package is always tried again; what no location has whole is tried in vain.
+    places = {**PLACES, "GEBZE": {"priority": 1, "quota": 100}}
+    load_merchant(places, {}, a_scenario({"mode": "single"}))
+    store_orders(*(an_order(key, skus=("CHAIR", "LAMP")) for key in range(1, 7)))
+    plan_all()
+    set_stock("CHAIR", "IZMIR", 1)
+    monkeypatch.setattr(tasks, "HELPER_BUDGET", timedelta(0))
+    monkeypatch.setattr(replanning, "BATCH", 2)
+    sent.clear()
+
+    arguments: list[Any] = [["CHAIR"]]
+    for _ in range(10):
+        plan_late_stock.perform(*arguments)
+        arguments, sent[:] = [*sent], []
+        if not arguments:
+            break
+
+    assert arguments == []
+    assert rows("SELECT DISTINCT replan_attempts FROM packages") == [(1,)]

@@ -12,7 +12,8 @@ import settings
 from oms_workers.database import connection, connection_parameters, execute, rows
 from oms_workers.fulfilment import batches, first_planning, line_up, replanning
 from tests.fulfilment.samples import a_scenario, assert_sound, load_merchant
-from tests.fulfilment.steps import PLACES, out_of_stock, plan_all, replan, run_planners, set_stock
+from tests.fulfilment.steps import GREEDY, PLACES, out_of_stock, plan_all, replan, run_planners, set_stock
+from tests.orders.samples import an_order, store_orders
 
 STORE_ORDERS = """
     INSERT INTO orders
@@ -252,6 +253,29 @@ def test_packages_that_others_plan_again_go_first_too(monkeypatch: pytest.Monkey
     assert rows("SELECT order_id FROM packages WHERE state = 100") == [(2,)]
     assert replan()["replanned"] == 1
     assert rows("SELECT order_id FROM packages WHERE state = 100 ORDER BY 1") == [(1,), (2,)]
+
+
+def test_what_a_batch_did_not_come_to_goes_before_those_behind_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    out_of_stock(1, 2, 3, 4)
+    set_stock("CHAIR", "IZMIR", 2)
+    monkeypatch.setattr(replanning, "BATCH", 2)
+    monkeypatch.setattr(batches, "PLANNING_SECONDS", -1.0)
+
+    assert replan()["replanned"] == 2
+
+    assert rows("SELECT order_id FROM packages WHERE state = 100 ORDER BY 1") == [(1,), (2,)]
+
+
+def test_a_batch_far_behind_competes_with_the_most_urgent(monkeypatch: pytest.MonkeyPatch) -> None:
+    load_merchant(PLACES, {("CHAIR", "GEBZE"): 1}, GREEDY)
+    store_orders(*(an_order(key, skus=("CHAIR",)) for key in (1, 2, 3)))
+    monkeypatch.setattr(batches, "MOST_AHEAD", 1)
+
+    with other_session() as other, other.transaction():
+        other.execute("SELECT FROM orders WHERE id < 3 FOR UPDATE")
+        plan_all()
+
+    assert rows("SELECT order_id, state FROM packages") == [(3, 920)]
 
 
 @pytest.mark.soak

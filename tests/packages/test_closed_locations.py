@@ -82,8 +82,24 @@ def test_a_transfer_gets_another_source_than_one_that_is_switched_off() -> None:
 
     found = replan_location("IZMIR", actor="tests")
 
-    assert [each.number for each in found] == ["T1-1-1"]
+    assert found == [("T1-1-1", "replanned", ())]
     assert transfers()[-1] == ("T1-1-2", "ANKARA", 100)
+    assert_books_balance()
+
+
+def test_a_transfer_without_another_source_is_told_by_what_became_of_its_package() -> None:
+    scenario = a_scenario({"mode": "single", "transferable": True, "ranking": ["priority"]})
+    load_merchant(SHOPS, {("CHAIR", "GEBZE"): 1, ("LAMP", "IZMIR"): 1}, scenario)
+    store_orders(an_order(7, skus=("CHAIR", "LAMP")))
+    plan_all()
+    switch_off("IZMIR")
+    execute("UPDATE locations SET active = false WHERE code = 'ANKARA'")
+
+    (package, transfer) = replan_location("IZMIR", actor="tests")
+
+    assert (package.number, transfer.number) == ("P1-1", "T1-1-1")
+    assert package.outcome.startswith("still needs_replan")
+    assert transfer.outcome == package.outcome
     assert_books_balance()
 
 

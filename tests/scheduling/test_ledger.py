@@ -225,8 +225,8 @@ def test_pruning_leaves_only_so_many_rows(db: None, configure: Callable[..., obj
     execute(
         """
         INSERT INTO scheduled_runs (task, slot, first_slot, state, trigger)
-        SELECT 'busy', moment, moment, 'succeeded', 'tick'
-        FROM generate_series(now() - interval '1006 minutes', now() - interval '1 minute', '1 minute') AS moment
+        SELECT 'busy', slot, slot, 'succeeded', 'tick'
+        FROM generate_series(now() - interval '1006 minutes', now() - interval '1 minute', '1 minute') AS slot
         """
     )
     execute("ANALYZE scheduled_runs")

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from oms_workers.fulfilment.planning.plans import Available, LineToPlan, LocationToPlan, Offer, wanted
 from oms_workers.fulfilment.planning.scenarios import Filters
-from oms_workers.fulfilment.planning.trace import Verdicts
+from oms_workers.fulfilment.planning.trace import Verdicts, refusal
 from oms_workers.normal_form import normal_form
 
 _SAME = ("country", "state", "district")
@@ -51,7 +51,7 @@ class Sieve:
                 if reason is None:
                     passed.append(location)
                 else:
-                    refused.add(reason, {"location": location.code, "verdict": reason})
+                    refused.add(reason, partial(refusal, location, reason))
             self._known[key] = Sieved(passed, refused)
         return self._known[key]
 

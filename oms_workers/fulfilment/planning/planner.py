@@ -9,6 +9,7 @@ The first check that a location fails is the reason in the trace, and what a ran
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from oms_workers.fulfilment.planning.allocation import best_part, fewest_splits, greedy
@@ -33,7 +34,7 @@ from oms_workers.fulfilment.planning.trace import (
     QUOTA_SPENT,
     Proposal,
     Verdicts,
-    entry,
+    entry_at,
     shown_stock,
     sources_of,
     trace_of,
@@ -215,7 +216,7 @@ class _Work:
             left -= 1
             some = location.id not in amounts and supply.has_any_at(location.id)
             verdict = QUOTA_SPENT if location.id in amounts else EXCLUDED if some else NO_STOCK
-            refused.add(verdict, self._refusal(location, verdict) if refused.wants(verdict) else None)
+            refused.add(verdict, partial(self._refusal, location, verdict))
         refused.count(NO_STOCK, left)
         return eligible, refused
 
@@ -226,8 +227,7 @@ class _Work:
             return eligible
         for location in eligible if len(whole) < len(eligible) else ():
             if location.id not in self._supply.whole:
-                wants = refused.wants(NOT_ALL)
-                refused.add(NOT_ALL, self._refusal(location, NOT_ALL) if wants else None)
+                refused.add(NOT_ALL, partial(self._refusal, location, NOT_ALL))
         return whole
 
     def _refusal(self, location: LocationToPlan, verdict: str) -> dict[str, Any]:
@@ -265,8 +265,7 @@ class _Work:
         if place is None:
             traced = Verdicts()
             for number in range(len(sources)):
-                shown = entry(sources[number], NOT_TOGETHER) if traced.wants(NOT_TOGETHER) else None
-                traced.add(NOT_TOGETHER, shown)
+                traced.add(NOT_TOGETHER, partial(entry_at, sources, number, NOT_TOGETHER))
             return Proposal([], Mode.SINGLE, sources=[traced, refused, sieved.refused])
         destination = ranked[place]
         taken, missing = split(self.open, destination.stock)

@@ -5,10 +5,11 @@ may have a thousand stores. So those that were chosen are all kept, of each othe
 the rest is counted.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
-from oms_workers.fulfilment.planning.plans import LineToPlan, Offer, Offers, Parts, wanted
+from oms_workers.fulfilment.planning.plans import LineToPlan, LocationToPlan, Offer, Offers, Parts, wanted
 from oms_workers.fulfilment.planning.scenarios import Mode, Rule, RuleOutcome
 
 #: Locations of one verdict that are kept with what they had.
@@ -49,10 +50,10 @@ class Verdicts:
         """Whether another location with this verdict would be shown."""
         return self.counts.get(verdict, 0) < FEW
 
-    def add(self, verdict: str, entry: dict[str, Any] | None) -> None:
-        """Count a location, and show it while there are few; then its entry need not be made."""
-        if entry is not None and self.wants(verdict):
-            self.shown.append(entry)
+    def add(self, verdict: str, make: Callable[[], dict[str, Any]]) -> None:
+        """Count a location, and show it while there are few; only then its line is made."""
+        if self.wants(verdict):
+            self.shown.append(make())
         self.counts[verdict] = self.counts.get(verdict, 0) + 1
 
     def count(self, verdict: str, locations: int) -> None:
@@ -128,7 +129,7 @@ def _considered(ranked: Offers, proposal: Proposal, problem: str | None) -> Verd
             left -= location.id in chosen
             continue
         verdict = before if left else behind
-        verdicts.add(verdict, entry(ranked[place], verdict) if verdicts.wants(verdict) else None)
+        verdicts.add(verdict, partial(entry_at, ranked, place, verdict))
     return verdicts
 
 
@@ -140,6 +141,16 @@ def entry(offer: Offer, verdict: str) -> dict[str, Any]:
         "rank": offer.values,
         "verdict": verdict,
     }
+
+
+def entry_at(ranked: Offers, place: int, verdict: str) -> dict[str, Any]:
+    """The line of the location at this place of a ranking."""
+    return entry(ranked[place], verdict)
+
+
+def refusal(location: LocationToPlan, reason: str) -> dict[str, Any]:
+    """The line of a location that is not asked what it has."""
+    return {"location": location.code, "verdict": reason}
 
 
 def shown_stock(stock: dict[str, int]) -> dict[str, Any]:
@@ -164,5 +175,5 @@ def sources_of(
         else:
             has_some = any(offer.stock.get(line.sku, 0) > 0 for line in missing)
             verdict = RANKED_BEHIND if has_some else NOT_MISSING
-            verdicts.add(verdict, entry(offer, verdict) if verdicts.wants(verdict) else None)
+            verdicts.add(verdict, partial(entry, offer, verdict))
     return verdicts

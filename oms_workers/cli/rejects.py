@@ -18,11 +18,15 @@ from oms_workers.operation.listings import list_rejects
 from oms_workers.operation.services import answering
 from oms_workers.orders.asking import GONE, retry
 from oms_workers.orders.client import Omnitron
+from oms_workers.orders.intake import IntakeOutcome
 from oms_workers.orders.rejections import KEYLESS, dismiss, find_reject, reasons_of, try_at_next_pull
 from oms_workers.scheduling.run import Run
 
 #: How long a person waits for Omnitron.
 RETRY_BUDGET = timedelta(minutes=1)
+
+#: Outcomes that say no more than that it stays.
+_UNSETTLED = (IntakeOutcome.REJECTED, IntakeOutcome.FAILED, IntakeOutcome.OLDER)
 
 #: What is said of an order that came in.
 _CAME_IN = {"stored": "is stored", "updated": "is stored", "unchanged": "is stored"}
@@ -114,7 +118,11 @@ def _retry(configuration: settings.Settings, keys: Sequence[str], now: datetime,
         outcomes = retry(client, run, [key for key in keys if key not in keyless])
         with connection():
             reasons = reasons_of(keys)
-    became = {key: reasons[key] if outcome == "rejected" else outcome for key, outcome in outcomes.items()}
+    # The pull may have taken one in the meantime, so that it has no reason any more.
+    became = {
+        key: reasons.get(key, "see the log") if outcome in _UNSETTLED else outcome
+        for key, outcome in outcomes.items()
+    }
     became |= dict.fromkeys(keyless, "it has no key to ask for; the next pull tries it")
     _say(became, as_json=as_json)
     if not {*outcomes.values()} <= {*_CAME_IN, GONE}:

@@ -6,7 +6,7 @@ acknowledged with what was stored, and read the order again where they differ.
 
 from typing import Any, NamedTuple
 
-from oms_workers.orders.client import Omnitron, OmnitronError, OmnitronRefusedError
+from oms_workers.orders.client import Omnitron, OmnitronError
 from oms_workers.orders.intake import Offer
 from oms_workers.orders.models import OmnitronStatus
 from oms_workers.orders.parsing import raw_modification_of
@@ -37,8 +37,6 @@ def acknowledge(client: Omnitron, key: int, offer: Offer) -> Acknowledged:
     said = client.acknowledge(key)
     try:
         return Acknowledged(is_taken=True, newer=_newer(client, key, offer, said))
-    except OmnitronRefusedError:
-        raise
     except OmnitronError as error:
         return Acknowledged(is_taken=True, problem=str(error))
 
@@ -76,10 +74,14 @@ def _is_same_version(stored: Any, said: Any) -> bool:
 
 
 def _differ(stored: Any, said: Any) -> bool:
-    """Whether two forms of an order differ in a plain value that both have; each call has its own form."""
-    shared = stored.keys() & said.keys() - {*_OUR_OWN}
-    return any(
-        stored[name] != said[name]
-        for name in shared
-        if not isinstance(stored[name], dict | list) and not isinstance(said[name], dict | list)
-    )
+    """Whether two forms of an order differ in what both have; each call has a form of its own."""
+    return _differs({name: value for name, value in stored.items() if name not in _OUR_OWN}, said)
+
+
+def _differs(stored: Any, said: Any) -> bool:
+    if isinstance(stored, dict) and isinstance(said, dict):
+        return any(_differs(stored[name], said[name]) for name in stored.keys() & said.keys())
+    if isinstance(stored, dict | list) or isinstance(said, dict | list):
+        both = isinstance(stored, list) and isinstance(said, list)
+        return both and (len(stored) != len(said) or any(map(_differs, stored, said)))
+    return bool(stored != said)

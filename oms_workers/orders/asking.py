@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from oms_workers.database import connection
 from oms_workers.orders.acknowledgement import read_order
 from oms_workers.orders.client import Omnitron
-from oms_workers.orders.intake import Offer, is_stored
+from oms_workers.orders.intake import Offer, stored_keys
 from oms_workers.orders.parsing import raw_modification_of
 from oms_workers.orders.rejections import (
     Reject,
@@ -46,7 +46,12 @@ def ask_for_due(taker: Taker, *, offered: Sequence[str]) -> None:
     with connection():
         left = {key: offer for key, offer in found.items() if _is_left(offer, known[key])}
         put_off([*left], now=taker.run.now)
-        elsewhere = [key for key, offer in found.items() if key not in left and _is_elsewhere(key, offer)]
+        # Somebody else has acknowledged these; the ones that we have were acknowledged by us.
+        sent = [
+            key for key, offer in found.items() if key not in left and offer.payload.get("is_send") is True
+        ]
+        had = stored_keys(sent)
+        elsewhere = [key for key in sent if key not in had]
         rejects = [Reject(*found[key], reason=_TAKEN_ELSEWHERE) for key in elsewhere]
         reject(rejects, now=taker.run.now)
     taker.take(offer for key, offer in found.items() if key not in left and key not in elsewhere)
@@ -82,8 +87,3 @@ def _offers(read: Mapping[str, Offer | Problem | None]) -> dict[str, Offer]:
 def _is_left(offer: Offer, known: RejectedVersion) -> bool:
     """Whether a person has dismissed this version of the order."""
     return known.dismissed_at is not None and raw_modification_of(offer.payload) == known.modified_at
-
-
-def _is_elsewhere(key: str, offer: Offer) -> bool:
-    """Whether somebody else has acknowledged the order, which we do not have."""
-    return offer.payload.get("is_send") is True and not is_stored(key)

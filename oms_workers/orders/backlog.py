@@ -17,6 +17,9 @@ _PLANNED_WITHIN = timedelta(hours=1)
 #: Whoever is on call looks once a day.
 _LOOKED_AT_WITHIN = timedelta(days=1)
 
+#: With each of these an order begins to wait again.
+_BEGAN_TO_WAIT = ("released", "lines_replaced", "approved")
+
 
 def _came(condition: Any, *actions: str) -> Any:
     """An order may have been placed long before we had it, and received long before this befell it."""
@@ -34,7 +37,7 @@ WAITING = (
         lambda: count_since(Order.placed_at, among(Order.state, [OrderState.WAITING])),
         ("FULFIL_WAITING_ORDERS",),
         patience=_PLANNED_WITHIN,
-        arrived=lambda: _came(among(Order.state, [OrderState.WAITING]), "released", "lines_replaced"),
+        arrived=lambda: _came(among(Order.state, [OrderState.WAITING]), *_BEGAN_TO_WAIT),
     ),
     Waiting(
         "orders held",

@@ -19,6 +19,7 @@ from requests.auth import AuthBase
 import settings
 from oms_workers import broker
 from oms_workers.orders.answers import OmnitronRefusedError
+from oms_workers.silence import why
 
 logger = logging.getLogger(__name__)
 
@@ -28,8 +29,8 @@ SHARED_SECONDS = 12 * 60 * 60
 #: How long nobody logs in again with a password that was refused: hubs lock accounts that go on trying.
 REFUSED_SECONDS = 300
 
-#: Longer than a login may take, with its timeouts; another process may then log in.
-LOGIN_SECONDS = 60
+#: Longer than a login may take, with its timeouts as they are by default; another process may then log in.
+LOGIN_SECONDS = 120
 _LOOK_SECONDS = 0.2
 
 #: Slow enough that the name of a key in Redis is no way to find out the password.
@@ -176,7 +177,7 @@ class _SharedToken:
             return None
         except redis.RedisError as error:
             self._is_silent = True
-            logger.warning("Redis does not keep the token for Omnitron: %s", type(error).__name__)
+            logger.warning("Redis does not keep the token for Omnitron: %s", why(error))
             return None
 
     def _key(self, what: str) -> str:

@@ -35,7 +35,7 @@ class _Statuses(NamedTuple):
 def release_order(name: str, *, actor: str, reason: str | None = None) -> None:
     """Let what is held under this number or Omnitron key be planned again, with the scenarios of then.
 
-    No rule holds it again, unless its lines change.
+    No rule holds it again, unless its lines change, be it only a price.
     Raises `NotHeldError` for an order that is not held, or not there, or that Omnitron does not approve, and
     `AmbiguousOrderError` for a name that may mean several orders.
     """

@@ -34,7 +34,7 @@ from oms_workers.orders.states import ORDER
 from oms_workers.orders.updates import IntakeOutcome, fields_of, insert_lines, said_of, update_orders
 from oms_workers.sets import fetch, one_of
 
-__all__ = ["ACTOR", "IntakeOutcome", "Offer", "is_stored", "seen_before", "store", "store_all"]
+__all__ = ["ACTOR", "IntakeOutcome", "Offer", "seen_before", "store", "store_all", "stored_keys"]
 
 logger = logging.getLogger(__name__)
 
@@ -118,9 +118,9 @@ def seen_before(payloads: Sequence[Any], *, now: datetime) -> dict[int, IntakeOu
     return seen
 
 
-def is_stored(key: str) -> bool:
-    """Whether we have the order with this key of the hub."""
-    return key in _stored_versions([key])
+def stored_keys(keys: Sequence[str]) -> set[str]:
+    """Those of these keys of the hub whose orders we have."""
+    return {*_stored_versions(keys)}
 
 
 def _parse(offers: Sequence[Offer], now: datetime) -> tuple[list[_Parsed], list[Reject]]:

@@ -133,7 +133,7 @@ class _Product(BaseModel):
 class _Item(BaseModel):
     pk: Key
     product: _Product
-    status: Annotated[Code, Field(min_length=1, max_length=32)]
+    status: Annotated[Code, Field(min_length=1, max_length=32, pattern=r"^[^\x00]*$")]
     order: Any = None
     quantity: Quantity = 1
     price: Money = None

@@ -15,7 +15,7 @@ from oms_workers.orders.client import Omnitron, OmnitronError
 from oms_workers.orders.intake import IntakeOutcome, Offer, seen_before
 from oms_workers.orders.pages import OrdersRead, read_orders
 from oms_workers.orders.parsing import key_of
-from oms_workers.orders.rejections import Reject, forget_keyless, forget_rejections, reject
+from oms_workers.orders.rejections import UNREAD, Reject, forget_keyless, forget_rejections, reject
 from oms_workers.orders.taking import Problem, Taker
 from oms_workers.scheduling.run import Run
 
@@ -27,7 +27,7 @@ def pull(client: Omnitron, run: Run, *, concurrency: int) -> dict[str, int]:
     """Store every order that Omnitron offers and acknowledge it after its commit.
 
     Returns how many orders were stored, updated, unchanged, rejected and acknowledged, and how many calls
-    about single orders failed; Omnitron offers these orders again.
+    about single orders failed. Omnitron offers these again, but for those whose acknowledgement it has taken.
     Raises `OmnitronError` where the list itself cannot be read.
     """
     with ThreadPoolExecutor(concurrency, thread_name_prefix="omnitron") as threads:
@@ -99,7 +99,7 @@ class _Walk:
         """Orders that the hub cannot give. Nothing of them is known, so they are counted through."""
         for position, problem in unreadable.items():
             self._unreadable += 1
-            key = f"unread:{self._unreadable}"
+            key = f"{UNREAD}{self._unreadable}"
             self.seen.add(key)
             yield Reject(None, [], f"it is number {position + 1} of Omnitron's list, and {problem}", key=key)
 

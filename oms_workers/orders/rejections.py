@@ -23,7 +23,9 @@ LONGEST_PAUSE = timedelta(hours=1)
 READINGS_WITHOUT_PAUSE = 5
 
 #: What stands for a key in `omnitron_id` where the hub gave none: of these the hub cannot be asked.
-KEYLESS = ("number:", "sha256:", "unread:")
+#: The last counts the orders of which the hub gave nothing: today's first may be another than yesterday's.
+UNREAD = "unread:"
+KEYLESS = ("number:", "sha256:", UNREAD)
 
 _MAX_REASON_CHARACTERS = 500
 
@@ -87,7 +89,8 @@ def pause_after(attempts: int) -> timedelta:
 def reject(rejects: Sequence[Reject], *, now: datetime) -> None:
     """Keep orders that cannot be stored, and say when each is tried again."""
     # Of one key, the last counts: the statement may write each row once.
-    by_key = {each.omnitron_id: each for each in rejects}
+    # Sorted, since two pulls may be at the same orders.
+    by_key = {each.omnitron_id: each for each in sorted(rejects, key=lambda each: each.omnitron_id)}
     if not by_key:
         return
     known = rejected_versions([*by_key])
@@ -219,7 +222,7 @@ def _new(key: str, each: Reject, known: RejectedVersion | None, now: datetime) -
         _whole({"order": each.payload, "items": each.items}),
         attempts,
         now + pause,
-        same.dismissed_at if same else None,
+        same.dismissed_at if same and not key.startswith(UNREAD) else None,
     )
 
 

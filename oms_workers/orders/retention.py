@@ -6,7 +6,7 @@ from oms_workers.retention import Kept, Retention
 REJECTED_ORDERS = Retention(
     model=RejectedOrder,
     what="rejected orders that Omnitron has not changed since",
-    # One that Omnitron still offers is fetched again, and comes back with its reason.
+    # One that Omnitron still offers is seen again, also where it was dismissed.
     moment=RejectedOrder.last_seen_at,
     days="rejected_orders_days",
     most="rejected_orders_max_rows",

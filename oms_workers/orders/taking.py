@@ -21,7 +21,8 @@ T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
-#: How often an order is taken that the hub changes again before it is acknowledged. Then it is offered again.
+#: How often an order is taken that the hub changes again before it is acknowledged. The last version that was
+#: read is stored then, and not compared again.
 MOST_VERSIONS = 3
 
 #: What becomes of an order that we have, in the hub's version.
@@ -32,6 +33,9 @@ class Problem(NamedTuple):
     """Why a call about one order has failed."""
 
     text: str
+
+
+_Answer = Acknowledged | OmnitronRefusedError | Problem
 
 
 class Taker:
@@ -62,8 +66,12 @@ class Taker:
         for _ in range(MOST_VERSIONS):
             if not offers:
                 return
-            newer = self._note_acknowledged(self._acknowledge(offers))
+            answers = self._acknowledge(offers)
+            newer = self._note_acknowledged(answers)
             outcomes = self._store(newer, is_confirmed=True)
+            for answer in answers.values():
+                if isinstance(answer, OmnitronRefusedError):
+                    raise answer
             offers = {key: newer[key] for key, outcome in outcomes.items() if outcome in _HAD}
 
     def call(self, keys: Iterable[str], work: Callable[[str], T]) -> dict[str, T | Problem]:
@@ -80,11 +88,15 @@ class Taker:
 
     def keep_unread(self, problems: Mapping[str, tuple[object, str]]) -> None:
         """Keep orders that could not be read whole: by its key, what is known of each, and the problem."""
-        if problems and self.run.stopped_by is None:
-            rejects = [
-                Reject(payload, [], problem, is_unread=True, key=key)
-                for key, (payload, problem) in problems.items()
-            ]
+        if self.run.stopped_by is None:
+            self._keep(problems)
+
+    def _keep(self, problems: Mapping[str, tuple[object, str]]) -> None:
+        rejects = [
+            Reject(payload, [], problem, is_unread=True, key=key)
+            for key, (payload, problem) in problems.items()
+        ]
+        if rejects:
             with connection():
                 reject(rejects, now=self.run.now)
 
@@ -100,18 +112,29 @@ class Taker:
                 logger.warning("Order %s of Omnitron cannot be stored; see `oms rejects`.", key)
         return outcomes
 
-    def _acknowledge(self, offers: Mapping[str, Offer]) -> dict[str, Acknowledged | Problem]:
-        return self.call(offers, lambda key: acknowledge(self.client, int(key), offers[key]))
+    def _acknowledge(self, offers: Mapping[str, Offer]) -> dict[str, _Answer]:
+        def work(key: str) -> Acknowledged | OmnitronRefusedError:
+            try:
+                return acknowledge(self.client, int(key), offers[key])
+            except OmnitronRefusedError as error:
+                # What the others have found out is noted first.
+                return error
+
+        return {**self.call(offers, work)}
 
     def _read_again(self, keys: Iterable[str]) -> dict[str, Offer]:
         read = self.call(keys, lambda key: read_order(self.client, int(key)))
         return {key: found for key, found in read.items() if isinstance(found, Offer)}
 
-    def _note_acknowledged(self, answers: Mapping[str, Acknowledged | Problem]) -> dict[str, Offer]:
+    def _note_acknowledged(self, answers: Mapping[str, _Answer]) -> dict[str, Offer]:
         """Count what was acknowledged; returns the newer versions, by their keys."""
         newer, unread = {}, {}
         for key, answer in answers.items():
-            if isinstance(answer, Problem):
+            if not isinstance(answer, Acknowledged):
+                if key in self.acknowledged:
+                    # Omnitron does not offer it again, and what was stored last was never compared.
+                    why = answer.text if isinstance(answer, Problem) else str(answer)
+                    unread[key] = (None, f"it was changed while it was stored: {why}")
                 continue
             if answer.is_taken and key not in self.acknowledged:
                 self.counts["acknowledged"] += 1
@@ -124,7 +147,8 @@ class Taker:
                     None,
                     f"it was changed while it was stored, and cannot be read: {answer.problem}",
                 )
-        self.keep_unread(unread)
+        # Also where the run has to stop: Omnitron has the acknowledgement, and offers them no more.
+        self._keep(unread)
         return newer
 
     def _answer_of(self, call: Future[T], key: str) -> T | Problem:

@@ -1,6 +1,7 @@
 """`oms rejects`: what could not come in is listed, tried again now, or dismissed with a reason."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -43,7 +44,7 @@ def test_rejects_are_listed_the_oldest_first_with_the_reason_and_the_next_try(om
     assert [(each["attempts"], each["reason"]) for each in found] == [(1, "the order has no items")] * 2
     assert found[0]["next_attempt_at"] > found[0]["last_attempt_at"]
     assert "the order has no items" in said
-    assert "in 5" in said
+    assert re.search(r"in \d", said)
     assert "and 1 more" in oms("rejects", "--limit", "1").output
 
 

@@ -1,12 +1,16 @@
 """What is acknowledged is the version that was stored, whenever the hub changes it."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from oms_workers.database import rows
+from oms_workers.database import database_now, execute, rows
+from oms_workers.orders.client import Omnitron
+from oms_workers.orders.pull import pull as pull_orders
 from oms_workers.orders.taking import MOST_VERSIONS
+from oms_workers.scheduling.run import Run
 from tests.orders import hub as faults
 from tests.orders.hub import Handler, Hub
 from tests.orders.samples import an_order
@@ -184,3 +188,33 @@ def test_a_list_that_is_behind_does_not_bring_an_old_version_back(hub: Hub, pull
     pull()
 
     assert (skus(), order().modified_at.day) == (["RED-LAMP"], 2)
+
+
+def test_a_change_of_the_address_alone_is_stored(hub: Hub, pull: Pull) -> None:
+    hub.add(an_order(7, modified_date=FIRST, shipping_address={"city": "Izmir", "country": "TR"}))
+    moved = {"city": "Ankara", "country": "TR"}
+    hub.before_acknowledge = once(lambda: hub.change(7, modified_date=SECOND, shipping_address=moved))
+
+    pull()
+
+    assert order().payload["shipping_address"]["city"] == "Ankara"
+
+
+def test_a_change_that_a_stopping_run_cannot_read_is_read_by_the_next(
+    hub: Hub, client: Omnitron, db: None
+) -> None:
+    hub.add(an_order(7, modified_date=FIRST))
+    told_to_stop: list[bool] = []
+
+    def change() -> None:
+        hub.add(an_order(7, skus=("RED-LAMP",), modified_date=SECOND))
+        told_to_stop.append(True)
+
+    hub.before_acknowledge = once(change)
+    stopping = Run(database_now(), budget=timedelta(minutes=1), lost=lambda: bool(told_to_stop))
+    pull_orders(client, stopping, concurrency=4)
+    execute("UPDATE rejected_orders SET next_attempt_at = now()")
+
+    pull_orders(client, Run(database_now(), budget=timedelta(minutes=1)), concurrency=4)
+
+    assert skus() == ["RED-LAMP"]

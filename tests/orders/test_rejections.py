@@ -7,7 +7,15 @@ from typing import Any
 import pytest
 
 from oms_workers.database import execute, rows
-from oms_workers.orders.rejections import FIRST_PAUSE, LONGEST_PAUSE, dismiss, pause_after
+from oms_workers.orders.rejections import (
+    FIRST_PAUSE,
+    LONGEST_PAUSE,
+    UNREAD,
+    Reject,
+    dismiss,
+    pause_after,
+    reject,
+)
 from tests.orders import hub as faults
 from tests.orders.hub import Hub
 from tests.orders.samples import an_order
@@ -54,8 +62,8 @@ def test_each_try_of_a_version_doubles_the_pause(hub: Hub, pull: Pull) -> None:
     pauses = []
     for _ in range(9):
         pull()
-        reject = rejects()["7"]
-        pauses.append(reject.next_attempt_at - reject.last_seen_at)
+        kept = rejects()["7"]
+        pauses.append(kept.next_attempt_at - kept.last_seen_at)
         later(LONGEST_PAUSE)
 
     assert pauses == [pause_after(attempts) for attempts in range(1, 10)]
@@ -227,6 +235,17 @@ def test_a_dismissal_is_kept_for_as_long_as_the_hub_offers_the_order(hub: Hub, p
 
     pull()
 
-    reject = rejects()["7"]
-    assert reject.dismissed_at is not None
-    assert datetime.now(UTC) - reject.last_seen_at < timedelta(hours=1)
+    kept = rejects()["7"]
+    assert kept.dismissed_at is not None
+    assert datetime.now(UTC) - kept.last_seen_at < timedelta(hours=1)
+
+
+def test_what_has_no_key_hands_its_dismissal_to_no_other_order(db: None) -> None:
+    now = datetime.now(UTC)
+    first = Reject(None, [], "it is number 1 of Omnitron's list", key=f"{UNREAD}1")
+    reject([first], now=now)
+    dismiss([f"{UNREAD}1"], by="tests", reason="known", now=now)
+
+    reject([first], now=now)
+
+    assert rejects()[f"{UNREAD}1"].dismissed_at is None

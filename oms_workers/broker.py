@@ -41,6 +41,9 @@ FORGOTTEN_AFTER = timedelta(minutes=10)
 OUTAGE_PATIENCE_SECONDS = 90
 OUTAGE_PAUSE_SECONDS = 0.5
 
+#: The option of a message that need not be sent: whoever sends it does not wait for Redis.
+HINT = "hint"
+
 #: periodiq drops messages older than this. Whether a late message still matters is the ledger's decision.
 NEVER_SKIP_SECONDS = 10 * 365 * 24 * 60 * 60
 
@@ -124,7 +127,8 @@ class Broker(RedisBroker):
             try:
                 return super().enqueue(message, delay=delay)
             except (redis.ConnectionError, redis.ResponseError) as error:
-                if not _passes(error) or time.monotonic() > deadline or stopping.is_set():
+                is_hint = message.options.get(HINT, False)
+                if is_hint or not _passes(error) or time.monotonic() > deadline or stopping.is_set():
                     raise
                 if not waiting:
                     logger.warning("Redis takes nothing, and %s waits for it: %s", message.actor_name, error)

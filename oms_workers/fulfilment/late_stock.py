@@ -5,7 +5,7 @@ from collections.abc import Collection
 
 import redis
 
-from oms_workers.broker import Job
+from oms_workers.broker import HINT, Job
 from oms_workers.database import connection
 from oms_workers.packages.models import UNPLANNED_STATES, PackageItem
 from oms_workers.reservations.models import Location, Stock
@@ -26,7 +26,7 @@ def send_for_late_stock(skus: Collection[str], job: Job) -> int:
         wanted = waited_for(skus)
     try:
         for start in range(0, len(wanted), MOST_SKUS):
-            job.send(wanted[start : start + MOST_SKUS])
+            job.send(wanted[start : start + MOST_SKUS], **{HINT: True})
     except redis.RedisError as error:
         logger.warning("Late stock is planned by the schedule, since Redis does not answer: %s", error)
         return 0

@@ -4,6 +4,7 @@ import json
 import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -95,9 +96,19 @@ def _write(files: Sequence[_File]) -> dict[str, int]:
             "stock levels": _load(files, "stock", lambda specs: count_stock(specs, at=at, complete=complete)),
             "scenarios": _load(files, "scenarios", load_scenarios),
         }
+        _refuse_future(files, at)
         _load(files, "locations", lambda specs: refuse_empty_counts(specs, stock))
         _load(files, "scenarios", refuse_strangers)
         return counts
+
+
+def _refuse_future(files: Sequence[_File], at: datetime) -> None:
+    """A file's own time is that of what a complete list leaves out, even where each row has another."""
+    problem = f"lies in the future, and it is {at.isoformat()}; set the clock of whoever counts"
+    late = [file for file in files if file.content.counted_at and file.content.counted_at > at]
+    if late:
+        said = [(file, str(file.content.counted_at)) for file in late]
+        raise _refusal([_line(file.name, file.raw, ["counted_at"], value, problem) for file, value in said])
 
 
 def _load(files: Sequence[_File], kind: str, load: Callable[[list[Any]], T]) -> T:

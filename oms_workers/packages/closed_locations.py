@@ -7,19 +7,16 @@ somebody says that they are to leave.
 from datetime import datetime
 from typing import NamedTuple
 
-from oms_workers.audit_events.door import Change
 from oms_workers.database import transaction
 from oms_workers.errors import OmsError
 from oms_workers.isolation import guarded
 from oms_workers.packages.circumstances import acting
-from oms_workers.packages.holdings import give_back, lock_holdings, reservations_of
+from oms_workers.packages.holdings import reservations_of
+from oms_workers.packages.leaving import leave, stop
 from oms_workers.packages.locked import lock_package_by_id, lock_transfer_by_id
-from oms_workers.packages.models import Package, PackageState, TransferOrder, TransferState
-from oms_workers.packages.shortfalls import UNTOUCHED
-from oms_workers.packages.states import PACKAGE, TRANSFER
+from oms_workers.packages.models import UNTOUCHED, Package, TransferOrder, TransferState
 from oms_workers.reservations.codes import Codes
 from oms_workers.reservations.models import Location
-from oms_workers.reservations.release import release_reservations
 from oms_workers.sets import among, column, exists, fetch
 
 #: What a command or a list looks at in one go.
@@ -104,10 +101,7 @@ def _leave(package_id: int, actor: str, at: datetime) -> bool:
         package = lock_package_by_id(package_id)
         if package.state not in UNTOUCHED:
             return False
-        lock_holdings(package)
-        give_back(package, _ACTION, circumstances)
-        change = Change(package.id, package.state, PackageState.NEEDS_REPLAN, _ACTION)
-        circumstances.door.change(PACKAGE, [change])
+        leave(package, cause=_ACTION, action=_ACTION, circumstances=circumstances)
         return True
 
 
@@ -117,7 +111,5 @@ def _stop(transfer_id: int, actor: str, at: datetime) -> bool:
         held = reservations_of(transfer)
         if transfer.state is not TransferState.WAITING:
             return False
-        release_reservations(held, reason=_ACTION, at=at)
-        change = Change(transfer.id, transfer.state, TransferState.OUT_OF_STOCK, _ACTION)
-        circumstances.door.change(TRANSFER, [change])
+        stop(transfer, held, cause=_ACTION, action=_ACTION, circumstances=circumstances)
         return True

@@ -27,6 +27,14 @@ class _TransferRow(NamedTuple):
     state: TransferState
 
 
+class Holdings(NamedTuple):
+    """A package's reservations, those of its transfers that can be stopped, and these transfers, locked."""
+
+    own: list[int]
+    brought: list[int]
+    transfers: list[_TransferRow]
+
+
 class _Units(NamedTuple):
     sku: str
     units: int
@@ -52,17 +60,20 @@ def give_back(package: LockedPackage, reason: str, circumstances: Circumstances)
 
     What is on its way arrives, and is on hand at its destination for others.
     """
-    transfers, reservations = lock_holdings(package)
-    release_reservations(reservations, reason=reason, at=circumstances.at)
-    cancelled = TransferState.CANCELLED
+    holdings = lock_holdings(package)
+    release_reservations([*holdings.own, *holdings.brought], reason=reason, at=circumstances.at)
+    content = {"reason": reason}
     circumstances.door.change(
         TRANSFER,
-        [Change(each.id, each.state, cancelled, "cancelled", {"reason": reason}) for each in transfers],
+        [
+            Change(each.id, each.state, TransferState.CANCELLED, "cancelled", content)
+            for each in holdings.transfers
+        ],
     )
 
 
-def lock_holdings(package: LockedPackage) -> tuple[list[_TransferRow], list[int]]:
-    """The stoppable transfers of a locked package, and all that it and they have reserved, locked."""
+def lock_holdings(package: LockedPackage) -> Holdings:
+    """All that a locked package holds, itself and through its transfers."""
     query = (
         TransferOrder.select(TransferOrder.id, TransferOrder.state)
         .where(TransferOrder.package == package.id, among(TransferOrder.state, STOPPABLE))
@@ -71,7 +82,7 @@ def lock_holdings(package: LockedPackage) -> tuple[list[_TransferRow], list[int]
     transfers = fetch(for_change(query), _TransferRow)
     ids = [transfer.id for transfer in transfers]
     brought = column(TransferItem.select(TransferItem.id).where(one_of(TransferItem.transfer, ids)))
-    return transfers, [*held_by(package), *of_transfer_items(brought)]
+    return Holdings(held_by(package), of_transfer_items(brought), transfers)
 
 
 def reservations_of(transfer: LockedTransfer) -> list[int]:

@@ -74,6 +74,9 @@ OPEN_STATES = (
     PackageState.READY_FOR_PACKAGING,
 )
 
+#: Packages that their location has not begun with.
+UNTOUCHED = (PackageState.WAITING, PackageState.WAITING_FOR_TRANSFER)
+
 #: Packages that a location still has to pack, as the index packages_open has them.
 TO_PACK = (
     PackageState.WAITING,

@@ -7,8 +7,8 @@ from oms_workers.packages.circumstances import Circumstances
 from oms_workers.packages.locked import Item, LockedPackage
 from oms_workers.packages.models import Package, PackageItem, PackageState
 from oms_workers.packages.states import PACKAGE
-from oms_workers.reservations.release import of_package_items, release_reservations
-from oms_workers.reservations.stock import NewReservation, lock, reserve
+from oms_workers.reservations.release import of_package_items, release_reservations, units_of_items
+from oms_workers.reservations.stock import NewReservation, reserve
 
 #: Units of an item.
 Picked = tuple[Item, int]
@@ -65,13 +65,16 @@ def part(
     the package was parted.
     """
     at, touched = circumstances.at, [item.id for item, _ in picked]
-    release_reservations(of_package_items(touched), reason=cause, at=at)
+    held = of_package_items(touched)
+    # Not the item's own number: a part of it may still be on its way.
+    holding = units_of_items(held)
+    release_reservations(held, reason=cause, at=at)
     kept = [
-        NewReservation(item.sku, package.location_id, item.quantity - units, item.id)
+        NewReservation(item.sku, package.location_id, holding[item.id] - units, item.id)
         for item, units in picked
-        if units < item.quantity
+        if units < holding.get(item.id, 0)
     ]
-    lock({(new.sku, new.location_id) for new in kept})
+    # Its stock is locked already, by the release.
     reserve(kept, reason=cause, at=at)
     new = _add_package(package, reason, circumstances)
     _move_items(picked, new.id)

@@ -12,28 +12,26 @@ from oms_workers.database import connection, database, transaction
 from oms_workers.isolation import guarded
 from oms_workers.orders.models import Order
 from oms_workers.packages.circumstances import Circumstances, acting
-from oms_workers.packages.holdings import give_back, held_by, lock_holdings, reservations_of
+from oms_workers.packages.holdings import lock_holdings, reservations_of
+from oms_workers.packages.leaving import leave, stop
 from oms_workers.packages.locked import Item, LockedPackage, lock_package_by_id, lock_transfer_by_id
 from oms_workers.packages.models import (
+    UNTOUCHED,
     Package,
     PackageItem,
-    PackageState,
     TransferItem,
     TransferOrder,
     TransferState,
 )
 from oms_workers.packages.parting import part, pick
-from oms_workers.packages.states import PACKAGE, TRANSFER
+from oms_workers.packages.states import PACKAGE
 from oms_workers.reservations.models import Reservation, ReservationKind, Stock
-from oms_workers.reservations.release import release_reservations
+from oms_workers.reservations.release import units_of_items
 from oms_workers.reservations.stock import Key, lock
-from oms_workers.sets import Arrays, among, column, fetch, one_of
+from oms_workers.sets import Arrays, among, fetch, one_of
 
 #: Packages and transfers that give way in one go; where more have to, the next run finds them.
 MOST = 5_000
-
-#: States of packages that their location has not begun with.
-UNTOUCHED = (PackageState.WAITING, PackageState.WAITING_FOR_TRANSFER)
 
 
 class _Candidate(NamedTuple):
@@ -142,10 +140,11 @@ def _give_way(candidate: _Candidate, actor: str, at: datetime) -> bool:
         if candidate.transfer_id is not None:
             return _let_transfer_go(candidate.transfer_id, circumstances)
         package = lock_package_by_id(candidate.package_id)
+        holdings = lock_holdings(package)
         # All that it would give back, since stock is locked in one go and in one order.
-        lock(_keys(lock_holdings(package)[1]))
-        held = held_by(package)
-        short = {short.sku: short.units for short in _shortages(held)}
+        lock(_keys([*holdings.own, *holdings.brought]))
+        held = holdings.own
+        short = {short.sku: short.units for short in _shortages(_keys(held))}
         if package.state not in UNTOUCHED or not short:
             return False
         _part_or_give_back(package, _held_items(package, held), short, circumstances)
@@ -160,7 +159,8 @@ def _part_or_give_back(
     Where nothing would be left at its location, all of it is planned again. So is what transfers would bring
     there.
     """
-    picked = pick(held, short)
+    own = {item.id: item for item in package.items}
+    picked = [(own[item.id], units) for item, units in pick(held, short)]
     if sum(units for _, units in picked) < sum(item.quantity for item in held):
         reason = f"{package.number} is short of it"
         new = part(package, picked, cause="shortfall", reason=reason, circumstances=circumstances)
@@ -169,43 +169,34 @@ def _part_or_give_back(
             given_up[item.sku] += units
         content = {"missing": dict(given_up), "package": new}
         change = Change(package.id, package.state, package.state, "parted", content)
+        circumstances.door.change(PACKAGE, [change])
     else:
-        give_back(package, "shortfall", circumstances)
-        change = Change(package.id, package.state, PackageState.NEEDS_REPLAN, "short_of_stock")
-    circumstances.door.change(PACKAGE, [change])
+        leave(package, cause="shortfall", action="short_of_stock", circumstances=circumstances)
 
 
 def _held_items(package: LockedPackage, reservation_ids: Collection[int]) -> list[Item]:
-    """The items of a package that hold units at its location, the last lines first."""
-    query = Reservation.select(Reservation.package_item_id).where(one_of(Reservation.id, reservation_ids))
-    holding = {*column(query)}
-    return [item for item in reversed(package.items) if item.id in holding]
+    """The items of a package with the units that they hold at its location, the last lines first."""
+    units = units_of_items([*reservation_ids])
+    return [item._replace(quantity=units[item.id]) for item in reversed(package.items) if item.id in units]
 
 
 def _let_transfer_go(transfer_id: int, circumstances: Circumstances) -> bool:
     """A transfer that its source has not begun with is out of stock, and gets another source."""
     transfer = lock_transfer_by_id(transfer_id)
     held = reservations_of(transfer)
-    if transfer.state is not TransferState.WAITING or not _is_short(held):
+    keys = _keys(held)
+    lock(keys)
+    if transfer.state is not TransferState.WAITING or not _shortages(keys):
         return False
-    release_reservations(held, reason="shortfall", at=circumstances.at)
-    change = Change(transfer.id, transfer.state, TransferState.OUT_OF_STOCK, "short_of_stock")
-    circumstances.door.change(TRANSFER, [change])
+    stop(transfer, held, cause="shortfall", action="short_of_stock", circumstances=circumstances)
     return True
 
 
-def _is_short(reservation_ids: Collection[int]) -> bool:
-    """Whether stock that one of these locked reservations holds is short now, seen under its lock."""
-    return bool(_shortages(reservation_ids))
-
-
-def _shortages(reservation_ids: Collection[int]) -> list[_Shortage]:
-    """Of the stock that these locked reservations hold, what is short now, seen under its lock.
+def _shortages(keys: Collection[Key]) -> list[_Shortage]:
+    """Of this locked stock, what is short now.
 
     Since the candidates were listed a count may have brought it back, or others may have given way.
     """
-    keys = _keys(reservation_ids)
-    lock(keys)
     wanted = Arrays("wanted", {"sku": Stock.sku, "location_id": Stock.location}, keys)
     return fetch(_short().join_from(Stock, wanted, on=wanted.matches(Stock, "sku", "location_id")), _Shortage)
 

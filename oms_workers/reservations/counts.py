@@ -8,6 +8,7 @@ from peewee import Case, fn
 
 from oms_workers.reservations.discrepancies import heed_counts, lock_discrepancies
 from oms_workers.reservations.models import MovementKind, Stock, StockMovement
+from oms_workers.reservations.rises import note_rise
 from oms_workers.reservations.stock import Key, Level, add_missing, lock, move
 from oms_workers.sets import Arrays, among, fetch
 
@@ -67,18 +68,21 @@ def write(
     discrepancies = lock_discrepancies(keys)
     add_missing(keys)
     before, last = lock(keys), _last_counts(keys)
-    summed = _summed_until(keys)
-    check(last, summed)
     counted = {
         key: _time(count, last.get(key), at) for key, count in wanted.items() if count.on_hand is not None
     }
+    # First what has moved: what is summed up after this is seen by the next query, and refused.
+    since = _moved_since(counted)
+    summed = _summed_until(keys)
+    check(last, summed)
     for key in [*counted]:
         moment = counted[key]
         is_older = moment < last.get(key, moment) or moment < summed.get(key, moment)
         if wanted[key].is_absent and is_older:
             del counted[key]
-    _set([_row(key, wanted[key], before[key], counted.get(key)) for key in keys])
-    since = _moved_since(counted)
+    new = [_row(key, wanted[key], before[key], counted.get(key)) for key in keys]
+    _set(new)
+    note_rise(row.sku for row in new if row.safety < before[row.sku, row.location_id].safety)
     moved = [
         (*key, (wanted[key].on_hand or 0) + since.get(key, 0) - before[key].on_hand)
         for key in sorted(counted)

@@ -19,12 +19,17 @@ from oms_workers.reservations.release import release_reservations
 from oms_workers.reservations.rises import note_rise
 from oms_workers.reservations.stock import Key, NewReservation, lock, move, reserve
 from oms_workers.scheduling.run import Run
-from oms_workers.sets import Arrays, among, column, fetch, for_change, one_of
+from oms_workers.sets import Arrays, among, fetch, for_change
 
 logger = logging.getLogger(__name__)
 
 #: Reservations that one transaction clears.
 BATCH = 500
+
+
+class _Due(NamedTuple):
+    id: int
+    sku: str
 
 
 def block(
@@ -77,38 +82,34 @@ def _clear_batch(
     last: int, now: datetime, minimum_age: timedelta, reason: str, counts: dict[str, int]
 ) -> Sequence[int]:
     """Release the next ones after `last`; one by one where they cannot be together. Returns their ids."""
-    due: Sequence[int] = ()
+    due: Sequence[_Due] = ()
     try:
         with transaction():
             due = _due(last, now, minimum_age)
-            cleared = release_reservations(due, reason=reason, at=now)
-            note_rise(_skus_of(due))
+            cleared = release_reservations([each.id for each in due], reason=reason, at=now)
+            note_rise(each.sku for each in due)
     except (DataError, IntegrityError) as error:
         # A counter is lower than the reservations that it counts; `oms reconcile` shows which.
         logger.warning("Discrepancies cannot be cleared together and are cleared one by one: %s", error)
         problem = "Discrepancy {} cannot be cleared; see `oms reconcile`"
-        cleared = sum(guarded(_clear_one, each, now, reason, problem=problem.format(each)) for each in due)
+        cleared = sum(guarded(_clear_one, each, now, reason, problem=problem.format(each.id)) for each in due)
     counts["cleared"] += cleared
-    return due
+    return [each.id for each in due]
 
 
-def _clear_one(discrepancy: int, now: datetime, reason: str) -> bool:
+def _clear_one(discrepancy: _Due, now: datetime, reason: str) -> bool:
     with transaction():
-        note_rise(_skus_of([discrepancy]))
-        return release_reservations([discrepancy], reason=reason, at=now) == 1
+        note_rise([discrepancy.sku])
+        return release_reservations([discrepancy.id], reason=reason, at=now) == 1
 
 
-def _skus_of(reservation_ids: Sequence[int]) -> list[str]:
-    return column(Reservation.select(Reservation.sku).where(one_of(Reservation.id, reservation_ids)))
-
-
-def _due(last: int, now: datetime, minimum_age: timedelta) -> Sequence[int]:
+def _due(last: int, now: datetime, minimum_age: timedelta) -> list[_Due]:
     held = Reservation
     is_over = (held.created_at <= now - minimum_age) | (held.expires_at <= now)
     is_outdated = held.created_at < fn.GREATEST(Stock.counted_at, Stock.snapshot_at)
     # The index reservations_discrepancies holds only what is still to be cleared.
     query = (
-        held.select(held.id)
+        held.select(held.id, held.sku)
         .join(Stock, JOIN.LEFT_OUTER, on=(Stock.sku == held.sku) & (Stock.location == held.location))
         .where(
             among(held.kind, [ReservationKind.DISCREPANCY]),
@@ -119,7 +120,7 @@ def _due(last: int, now: datetime, minimum_age: timedelta) -> Sequence[int]:
         .order_by(held.id)
         .limit(BATCH)
     )
-    return column(for_change(query, of=held, skip_locked=True))
+    return fetch(for_change(query, of=held, skip_locked=True), _Due)
 
 
 class Discrepancy(NamedTuple):

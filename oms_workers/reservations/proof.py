@@ -54,6 +54,7 @@ class _Noted(NamedTuple):
     quantity: int
     on_hand: int | None
     reserved: int | None
+    summed_rows: int | None
     day: date
 
 
@@ -122,7 +123,7 @@ def _noted(keys: Sequence[Key]) -> dict[Key, list[_Noted]]:
     moved = StockMovement
     columns = (moved.sku, moved.location_id, moved.kind, moved.quantity, moved.on_hand, moved.reserved)
     query = (
-        moved.select(*columns, fn.DATE(moved.at).alias("day"))
+        moved.select(*columns, moved.summed_rows, fn.DATE(moved.at).alias("day"))
         .join(wanted, on=wanted.matches(moved, "sku", "location_id"))
         # What was summed up is older than all that was not.
         .order_by(moved.summed_rows.is_null(), moved.id)
@@ -147,13 +148,14 @@ def first_difference(noted: Sequence[_Noted], counter: str) -> tuple[date | None
     which it was seen not to be.
 
     Each movement has the counter after it. A row of an earlier release, or the sum of older rows, does not,
-    and shows nothing.
+    and shows nothing. Nor does a row of the days of a sum: that may hold movements which came after it.
     """
     total, right, wrong = 0, None, None
+    summed = max((row.day for row in noted if row.summed_rows is not None), default=None)
     for row in noted:
         total += row.quantity * getattr(EFFECTS[row.kind], counter)
         seen = getattr(row, counter)
-        if seen is None:
+        if seen is None or (summed is not None and row.day <= summed):
             continue
         if seen == total:
             right, wrong = row.day, None

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from peewee import fn
+
 from oms_workers.reservations.models import MovementKind, Reservation
 from oms_workers.reservations.stock import Movement, add_missing, lock, move
 from oms_workers.sets import column, fetch, for_change, one_of
@@ -37,6 +39,19 @@ def _lock_live(owner: Any, owner_ids: Sequence[int]) -> list[int]:
         one_of(owner, owner_ids), Reservation.released_at.is_null()
     )
     return column(for_change(live.order_by(Reservation.id)))
+
+
+class _OfItem(NamedTuple):
+    package_item_id: int
+    units: int
+
+
+def units_of_items(reservation_ids: Sequence[int]) -> dict[int, int]:
+    """The units that these reservations hold, by item of a package."""
+    held = Reservation
+    query = held.select(held.package_item_id, fn.SUM(held.quantity).cast("int").alias("units"))
+    query = query.where(one_of(held.id, reservation_ids), ~held.package_item_id.is_null())
+    return dict(fetch(query.group_by(held.package_item_id), _OfItem))
 
 
 def release_reservations(reservation_ids: Sequence[int], *, reason: str, at: datetime) -> int:

@@ -26,6 +26,9 @@ AGE = timedelta(days=120)
 BOUNDARY = NOW - AGE
 SECOND = timedelta(seconds=1)
 
+#: Backends of this database that wait for a lock.
+WAITING = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+
 #: Archives in small batches; says so on its standard output after each.
 ARCHIVE_SLOWLY = """
 import sys
@@ -249,7 +252,7 @@ def test_two_at_once_share_the_events(db: None, slow_archive: Any) -> None:
             """
         )
         both = [slow_archive(), slow_archive()]
-        until(lambda: len(rows("SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'")) >= 2)
+        until(lambda: len(rows(WAITING)) == 2)
         other.rollback()
     for process in both:
         process.stdin.write("\n" * 50)

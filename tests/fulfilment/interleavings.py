@@ -77,7 +77,8 @@ def a_run() -> Run:
 def place_orders(world: World, chance: random.Random) -> None:
     for _ in range(3):
         skus = tuple(chance.choices(SKUS, k=chance.randint(1, 4)))
-        store_orders(an_order(world.next_key(), skus=skus))
+        order, items = an_order(world.next_key(), skus=skus)
+        store_orders((order, [{**item, "quantity": chance.choice([1, 1, 2, 4])} for item in items]))
 
 
 def plan(world: World, chance: random.Random) -> None:

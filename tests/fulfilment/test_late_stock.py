@@ -1,14 +1,17 @@
 """Late stock: a message asks at once for the packages that wait for it, the most urgent first."""
 
 import json
+import time
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
+from dramatiq.brokers.redis import RedisBroker
 
 import oms_workers.packages.commands  # noqa: F401 - registers the commands
+from oms_workers import broker
 from oms_workers.broker import Job
 from oms_workers.database import rows, transaction
 from oms_workers.fulfilment import late_stock, replanning, tasks
@@ -187,3 +190,35 @@ def test_messages_that_go_on_try_each_package_once_and_end(
 
     assert arguments == []
     assert rows("SELECT DISTINCT replan_attempts FROM packages") == [(1,)]
+
+
+def test_a_safety_that_is_lowered_is_late_stock(sent: list[Any], tmp_path: Path) -> None:
+    load_merchant(PLACES, {}, GREEDY)
+    count(tmp_path, ("CHAIR", "IZMIR", 1))
+    (tmp_path / "stock.json").write_text(
+        json.dumps({"stock": [{"sku": "CHAIR", "location": "IZMIR", "safety": 1}]})
+    )
+    load_files([tmp_path / "stock.json"])
+    out_of_stock(1)
+    sent.clear()
+
+    (tmp_path / "stock.json").write_text(
+        json.dumps({"stock": [{"sku": "CHAIR", "location": "IZMIR", "safety": 0}]})
+    )
+    load_files([tmp_path / "stock.json"])
+
+    assert sent == [["CHAIR"]]
+
+
+def test_nobody_waits_for_redis_to_send_a_hint(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: Any, **options: Any) -> None:
+        raise redis.ConnectionError("nothing listens there")
+
+    monkeypatch.setattr(RedisBroker, "enqueue", refuse)
+    monkeypatch.setattr(broker, "OUTAGE_PAUSE_SECONDS", 30)
+    out_of_stock(1)
+    began = time.monotonic()
+
+    set_stock("CHAIR", "IZMIR", 1)
+
+    assert time.monotonic() - began < 10

@@ -20,7 +20,11 @@ LOCK = """
     SELECT FROM stock JOIN locations ON id = location_id
     WHERE (sku, code) = (%s, %s) FOR NO KEY UPDATE OF stock
 """
-WAITS = "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND pid <> pg_backend_pid())"
+WAITS = """
+    SELECT EXISTS (
+        SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()
+    )
+"""
 PLACES = {"ANKARA": {"priority": 2}, "GEBZE": {"priority": 1}}
 TRANSFERS = a_scenario({"mode": "single", "transferable": True, "ranking": ["priority"]})
 

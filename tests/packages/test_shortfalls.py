@@ -172,6 +172,27 @@ def test_a_package_that_waits_for_a_transfer_gives_way_too() -> None:
     assert_books_balance()
 
 
+def test_a_line_of_which_a_part_is_still_to_come_gives_up_only_what_it_holds() -> None:
+    scenario = a_scenario({"mode": "single", "transferable": True, "ranking": ["priority"]})
+    stock = {("LAMP", "GEBZE"): 1, ("CHAIR", "IZMIR"): 5}
+    load_merchant(PLACES, stock, scenario)
+    order, items = an_order(7, skus=("LAMP", "CHAIR"))
+    store_orders((order, [items[0], {**items[1], "quantity": 5}]))
+    plan_all()
+    # The source has none any more; the destination has two of five by now, and another one the rest.
+    set_stock("CHAIR", "IZMIR", 0)
+    relieve_shortfalls(actor="task", at=database_now())
+    set_stock("CHAIR", "GEBZE", 2)
+    set_stock("CHAIR", "ANKARA", 3)
+    assert replan_transfers(a_run())["replaced"] == 1
+    assert_books_balance()
+    set_stock("CHAIR", "GEBZE", 1)
+
+    assert relieve_shortfalls(actor="task", at=database_now()) == 1
+
+    assert_books_balance()
+
+
 def test_one_order_that_somebody_holds_keeps_nobody_from_giving_way(monkeypatch: pytest.MonkeyPatch) -> None:
     load_merchant(PLACES, {("CHAIR", "GEBZE"): 2}, GREEDY)
     store_orders(*(an_order(key, skus=("CHAIR",)) for key in (1, 2)))

@@ -304,3 +304,15 @@ def test_a_complete_list_of_nothing_is_refused(tmp_path: Path) -> None:
         load_files([file])
 
     assert chairs() == (3, 0)
+
+
+def test_a_time_of_the_file_in_the_future_is_refused_though_its_rows_have_others(feed: Feed) -> None:
+    load_merchant(PLACES, {("CHAIR", "GEBZE"): 1}, GREEDY)
+    moment = an_hour_ago()
+    future = (database_now() + timedelta(days=1)).isoformat()
+    row = {"on_hand": 1, "counted_at": moment.isoformat()}
+
+    with pytest.raises(LoadError, match=r"counted_at.*lies in the future"):
+        feed.holds(row, counted_at=future).loads()
+
+    assert chairs() == (1, 0)

@@ -124,6 +124,7 @@ def test_what_was_summed_up_comes_before_the_rest() -> None:
 def test_of_two_differences_the_last_one_counts() -> None:
     class Row:
         kind = MovementKind.RECEIVED
+        summed_rows = None
 
         def __init__(self, day: int, quantity: int, on_hand: int | None) -> None:
             self.day, self.quantity, self.on_hand = date(2026, 11, day), quantity, on_hand

@@ -332,6 +332,13 @@ def warnings() -> list[str]:
                 f"{switch.source}={switch.cadence.expression}: gives both a day of the month and a day of"
                 " the week; cron runs on either (Celery ran only on both)"
             )
+    # Both ages count from the event itself.
+    moved, kept = current().audit_events_older_than_days, current().archived_audit_events_days
+    if kept <= moved:
+        found.append(
+            f"ARCHIVED_AUDIT_EVENTS_DAYS={kept} is not more than AUDIT_EVENTS_OLDER_THAN_DAYS={moved}, so the"
+            " archive keeps nothing"
+        )
     given = environment()
     left = {name: left_in(given.get(name, "")) for name in _AS_IT_IS}
     return [*found, *(f"{name} {problem}, unless it is so" for name, problem in left.items() if problem)]

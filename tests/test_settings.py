@@ -164,3 +164,13 @@ def test_the_manifest_asks_for_no_token_where_a_user_name_does() -> None:
 
 def test_the_manifest_has_no_variable_that_is_not_known() -> None:
     assert {name.lower() for name in manifest()} <= set(settings.Settings.model_fields)
+
+
+def test_an_archive_that_would_keep_nothing_is_warned_of(configure) -> None:
+    configure(ARCHIVED_AUDIT_EVENTS_DAYS="121")
+    assert settings.warnings() == []
+
+    configure(ARCHIVED_AUDIT_EVENTS_DAYS="120")
+    (said,) = settings.warnings()
+
+    assert "the archive keeps nothing" in said
